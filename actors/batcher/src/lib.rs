@@ -1,0 +1,1 @@
+//! Gathers records into batches by bytes, count and time

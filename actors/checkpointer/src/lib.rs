@@ -1,0 +1,1 @@
+//! Moves a shard's checkpoint to the highest position below which everything is durable

@@ -1,0 +1,1 @@
+//! Enriches batches of raw records on all cores, in order

@@ -1,0 +1,1 @@
+//! Loads batches into Postgres together with the shard's progress

@@ -1,0 +1,1 @@
+//! The actor runtime: bounded ports, acknowledgements, supervision, clock, cores

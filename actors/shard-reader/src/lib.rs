@@ -1,0 +1,1 @@
+//! Reads one shard in order and feeds its group

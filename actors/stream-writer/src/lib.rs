@@ -1,0 +1,1 @@
+//! Writes records to a stream, with retries and order per key

@@ -1,0 +1,1 @@
+//! The supervision tree: node, pipelines, shard groups

@@ -1,0 +1,1 @@
+//! Iglu schema keys, registries, resolver, validation and Postgres DDL

@@ -1,0 +1,1 @@
+//! Leases and checkpoints of a pipeline's shards

@@ -1,0 +1,1 @@
+//! Collector payload, tracker protocol, enriched event, bad rows: the wire formats

@@ -1,0 +1,1 @@
+//! Sharded, durable record streams with Kinesis's semantics

@@ -1,0 +1,1 @@
+//! Postgres: a private cluster, tables made from schemas, loading by COPY

@@ -1,0 +1,1 @@
+//! Whole-product tests: end to end, crash, restart, compatibility, command line
