@@ -1,1 +1,19 @@
-//! Object stores, and what the S3 loader puts into them: framing, keys, buffering rules
+//! Object stores, and what the S3 loader puts into them: framing, keys, grouping, buffering rules (spec s3-loader).
+//!
+//! The loader's core is pure: [`render`] turns a batch of records into objects and bad rows, [`Buffer`] says when a
+//! batch is due, [`S3LoaderConfig`] is what both lines of the original's configuration become. The only I/O is behind
+//! [`ObjectStore`].
+
+pub mod buffering;
+pub mod config;
+pub mod directory;
+pub mod framing;
+pub mod render;
+pub mod store;
+
+pub use buffering::{Buffer, BufferRules};
+pub use config::{ConfigError, Line, Naming, PartitionBy, Purpose, S3LoaderConfig};
+pub use directory::DirectoryStore;
+pub use framing::Framing;
+pub use render::{Batch, Object, Rendered, render};
+pub use store::{Headers, ObjectInfo, ObjectStore, StoreError, check_key};
