@@ -1,1 +1,15 @@
 //! Iglu schema keys, registries, resolver, validation and Postgres DDL
+
+mod config;
+mod error;
+mod key;
+mod resolver;
+mod schema;
+mod self_describing;
+
+pub use config::{ConfigError, Connection, Repository, ResolverConfig};
+pub use error::{ClientError, LookupHistory, RegistryError, Report, ResolutionError, SchemaIssue};
+pub use key::{SchemaCriterion, SchemaKey, SchemaVer};
+pub use resolver::{Clock, Resolver, ResolverError, ResolverOptions};
+pub use schema::{Lookup, Schema, SchemaSource};
+pub use self_describing::{META_SCHEMA, ParseError, SelfDescribing, schema_key_of};
