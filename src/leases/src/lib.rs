@@ -1,1 +1,15 @@
-//! Leases and checkpoints of a pipeline's shards
+//! Leases and checkpoints of a pipeline's shards.
+//!
+//! One table an application: a row for each shard says who processes it and how far it came. [`LeaseStore`] is what
+//! the pipeline sees; rows and rules are those of the Kinesis Client Library (spec: kinesis-leases 2, 3, 7 to 9).
+#![deny(missing_docs)]
+
+mod error;
+mod lease;
+mod position;
+mod store;
+
+pub use error::LeaseError;
+pub use lease::{Lease, ShardInfo};
+pub use position::{ParsePositionError, Position};
+pub use store::LeaseStore;

@@ -1,0 +1,116 @@
+//! How far a shard is done.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// A place in a shard, as a lease stores it. Spec: kinesis-leases 9.1.
+///
+/// Ordered as the KCL does: timestamp < trim horizon < latest < sequence numbers (as numbers, then by sub-sequence) <
+/// shard end. A sequence number's text is kept as it came; texts that differ only in leading zeros are equal.
+#[derive(Clone, Debug)]
+pub enum Position {
+    /// The oldest record.
+    TrimHorizon,
+    /// The newest record.
+    Latest,
+    /// The first record at this time, in milliseconds since the epoch. The time is not part of the stored text.
+    AtTimestampMs(i64),
+    /// This record is done.
+    At {
+        /// Decimal digits.
+        sequence: String,
+        /// Which of the user records in an aggregated record; 0 in a plain one.
+        sub_sequence: u64,
+    },
+    /// Everything is done.
+    ShardEnd,
+}
+
+/// A checkpoint's text is neither a known word nor a decimal number of at most 129 digits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("checkpoint {0:?} is neither a known word nor a sequence number")]
+pub struct ParsePositionError(pub String);
+
+/// KCL's own limit.
+const MAX_DIGITS: usize = 129;
+
+impl Position {
+    /// The position of a whole record.
+    pub fn at(sequence: impl fmt::Display) -> Self {
+        Self::At { sequence: sequence.to_string(), sub_sequence: 0 }
+    }
+
+    /// The two stored attributes: the `checkpoint` word or number, and the sub-sequence (0 beside a word).
+    pub fn text(&self) -> (&str, u64) {
+        match self {
+            Self::TrimHorizon => ("TRIM_HORIZON", 0),
+            Self::Latest => ("LATEST", 0),
+            Self::AtTimestampMs(_) => ("AT_TIMESTAMP", 0),
+            Self::At { sequence, sub_sequence } => (sequence, *sub_sequence),
+            Self::ShardEnd => ("SHARD_END", 0),
+        }
+    }
+
+    /// Reads the two stored attributes. `AT_TIMESTAMP` takes the configured time, since the row does not hold it.
+    pub fn parse(checkpoint: &str, sub_sequence: u64, timestamp_ms: i64) -> Result<Self, ParsePositionError> {
+        match checkpoint {
+            "TRIM_HORIZON" => Ok(Self::TrimHorizon),
+            "LATEST" => Ok(Self::Latest),
+            "AT_TIMESTAMP" => Ok(Self::AtTimestampMs(timestamp_ms)),
+            "SHARD_END" => Ok(Self::ShardEnd),
+            digits
+                if !digits.is_empty() && digits.len() <= MAX_DIGITS && digits.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                Ok(Self::At { sequence: digits.to_owned(), sub_sequence })
+            }
+            other => Err(ParsePositionError(other.chars().take(MAX_DIGITS + 1).collect())),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::AtTimestampMs(_) => 0,
+            Self::TrimHorizon => 1,
+            Self::Latest => 2,
+            Self::At { .. } => 3,
+            Self::ShardEnd => 4,
+        }
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::AtTimestampMs(a), Self::AtTimestampMs(b)) => a.cmp(b),
+            (Self::At { sequence: a, sub_sequence: sub_a }, Self::At { sequence: b, sub_sequence: sub_b }) => {
+                let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+                a.len().cmp(&b.len()).then_with(|| a.cmp(b)).then(sub_a.cmp(sub_b))
+            }
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Position {}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtTimestampMs(at) => write!(f, "AT_TIMESTAMP({at})"),
+            Self::At { sequence, sub_sequence } if *sub_sequence > 0 => write!(f, "{sequence}/{sub_sequence}"),
+            other => f.write_str(other.text().0),
+        }
+    }
+}
