@@ -1,0 +1,1 @@
+//! Group commit (being filled in).
