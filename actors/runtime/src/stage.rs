@@ -1,0 +1,172 @@
+//! What an actor of a group is: a [`Stage`] with a mailbox, or a [`Worker`] that loops by itself.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::cores::Cores;
+use crate::failure::Failure;
+use crate::group::GroupId;
+use crate::observe::{Activity, Stats};
+use crate::port::Weighted;
+
+/// An actor with a mailbox. It handles one message at a time, in order.
+#[async_trait(?Send)]
+pub trait Stage: 'static {
+    /// What its mailbox holds.
+    type Input: Weighted + Send + 'static;
+
+    /// Handles one message. While it runs nothing else of this actor does.
+    ///
+    /// # Errors
+    /// Any failure tears the group down; it starts again from the last checkpoint.
+    async fn handle(&mut self, input: Self::Input, cx: &StageContext) -> Result<(), Failure>;
+
+    /// When the actor wants [`Stage::tick`] called if no message comes first: milliseconds since the epoch on the
+    /// context's clock. Asked after every message and tick.
+    fn wake_at_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// Called when the time given by [`Stage::wake_at_ms`] has come.
+    ///
+    /// # Errors
+    /// As [`Stage::handle`].
+    async fn tick(&mut self, _cx: &StageContext) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// All senders have closed and everything before was handled: send on what is still held, close the own ports.
+    ///
+    /// # Errors
+    /// As [`Stage::handle`].
+    async fn drain(self: Box<Self>, cx: &StageContext) -> Result<(), Failure>;
+}
+
+/// What a [`Worker`] wants after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Be called again at once.
+    Continue,
+    /// Nothing more to do: close the own ports in [`Worker::finish`].
+    Done,
+}
+
+/// An actor that loops by itself.
+#[async_trait(?Send)]
+pub trait Worker: 'static {
+    /// One turn of the loop. Waits are to be wrapped in [`StageContext::outside`] or [`StageContext::rest`].
+    ///
+    /// # Errors
+    /// Any failure tears the group down.
+    async fn step(&mut self, cx: &StageContext) -> Result<Step, Failure>;
+
+    /// The last step is done: close the own ports.
+    ///
+    /// # Errors
+    /// As [`Worker::step`].
+    async fn finish(self: Box<Self>, cx: &StageContext) -> Result<(), Failure>;
+}
+
+/// What the runtime lends to an actor.
+#[derive(Clone)]
+pub struct StageContext {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub group: GroupId,
+    pub actor: String,
+    pub clock: Clock,
+    pub cores: Cores,
+    pub stats: Arc<Stats>,
+    pub draining: CancellationToken,
+    pub killed: CancellationToken,
+}
+
+impl StageContext {
+    /// A context outside any group, for load tests and unit tests of single actors.
+    pub fn detached(actor: &str, clock: Clock, cores: Cores) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                group: GroupId { pipeline: "detached".to_owned(), shard: "none".to_owned() },
+                actor: actor.to_owned(),
+                clock,
+                cores,
+                stats: Arc::new(Stats::default()),
+                draining: CancellationToken::new(),
+                killed: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// The pipeline and shard that the actor works for.
+    pub fn group(&self) -> &GroupId {
+        &self.inner.group
+    }
+
+    /// The actor's name within its group.
+    pub fn actor(&self) -> &str {
+        &self.inner.actor
+    }
+
+    /// The clock to take time from.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The pool for CPU work.
+    pub fn cores(&self) -> &Cores {
+        &self.inner.cores
+    }
+
+    /// The actor's counters.
+    pub fn stats(&self) -> &Stats {
+        &self.inner.stats
+    }
+
+    /// True once the group was asked to drain.
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.is_cancelled()
+    }
+
+    /// Resolves when the group is asked to drain.
+    pub async fn drain_requested(&self) {
+        self.inner.draining.cancelled().await;
+    }
+
+    /// Waits for an outside system: "I am alive, only waiting", so that no heartbeat takes the wait for a hang.
+    /// The time is counted.
+    pub async fn outside<F: Future>(&self, future: F) -> F::Output {
+        let before = self.inner.stats.set_activity(Activity::WaitingOutside, self.inner.clock.monotonic_ms());
+        let started = Instant::now();
+        let output = future.await;
+        self.inner.stats.waited_outside(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.inner.stats.set_activity(before, self.inner.clock.monotonic_ms());
+        output
+    }
+
+    /// Waits with nothing to do: idle, not hung.
+    pub async fn rest<F: Future>(&self, future: F) -> F::Output {
+        let before = self.inner.stats.set_activity(Activity::Idle, self.inner.clock.monotonic_ms());
+        let output = future.await;
+        self.inner.stats.set_activity(before, self.inner.clock.monotonic_ms());
+        output
+    }
+
+    /// Sleeps on the context's clock, as a wait for an outside system; cut short by a request to drain.
+    /// Returns false when it was cut short.
+    pub async fn back_off(&self, wait: Duration) -> bool {
+        self.outside(async {
+            tokio::select! {
+                () = self.inner.clock.sleep(wait) => true,
+                () = self.inner.draining.cancelled() => false,
+            }
+        })
+        .await
+    }
+}
