@@ -1,6 +1,7 @@
 //! Iglu schema keys, registries, resolver, validation and Postgres DDL
 
 mod config;
+pub mod ddl;
 mod error;
 mod key;
 mod resolver;
