@@ -155,7 +155,7 @@ pub enum BadKind {
     UnknownSchema,
     /// A self-describing event whose data breaks its schema.
     InvalidData,
-    /// A structured event with a label longer than the column allows.
+    /// A structured event with an action longer than the column allows.
     OverlongField,
     /// A self-describing event that is cut off in the middle of its JSON.
     NotJson,

@@ -7,7 +7,7 @@ use crate::{BadKind, EventKind, Expect};
 /// The schema which events of [`BadKind::InvalidData`] break.
 pub(crate) const INVALID_DATA_SCHEMA: &str = "iglu:com.snowmelt.shop/product_view/jsonschema/1-0-0";
 
-/// One more than any text column takes.
+/// One more than the column `se_action` takes.
 const OVERLONG: usize = 1001;
 
 /// Makes a draft bad, before it is sealed.
@@ -27,7 +27,7 @@ pub(crate) fn spoil(draft: &mut Draft, bad: BadKind) {
         BadKind::NotJson => describe(draft, r#"{"schema":"iglu:com.snowmelt.shop/product_v"#.to_owned()),
         BadKind::OverlongField => {
             become_kind(draft, EventKind::Structured);
-            draft.put("se_ca", "cart").put("se_ac", "comment").put("se_la", "x".repeat(OVERLONG));
+            draft.put("se_ca", "cart").put("se_ac", "x".repeat(OVERLONG));
         }
         BadKind::UnknownEventType => draft.code = Some("teleport"),
         BadKind::NoEventType => draft.code = None,
