@@ -280,4 +280,3 @@ pub fn write_self_describing(out: &mut String, uri: impl std::fmt::Display, data
         out.push('}');
     }
 }
-

@@ -311,4 +311,3 @@ impl Fault {
         SyntaxError::Syntax(format!("{what} got '{shown}{dots}' (line {line}, column {column})"))
     }
 }
-

@@ -10,12 +10,18 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn numbers_keep_their_text() {
-    assert_eq!(compact(" [1.50, 1E3,-0, 123456789012345678901234567890 ] "), "[1.50,1E3,-0,123456789012345678901234567890]");
+    assert_eq!(
+        compact(" [1.50, 1E3,-0, 123456789012345678901234567890 ] "),
+        "[1.50,1E3,-0,123456789012345678901234567890]"
+    );
 }
 
 #[test]
 fn strings_are_escaped_only_where_needed() {
-    assert_eq!(compact(r#"["\/\u00e9\u0001\uD83D\uDE00\ud800x","a\"b\\c\n"]"#), "[\"/é\\u0001😀\u{fffd}x\",\"a\\\"b\\\\c\\n\"]");
+    assert_eq!(
+        compact(r#"["\/\u00e9\u0001\uD83D\uDE00\ud800x","a\"b\\c\n"]"#),
+        "[\"/é\\u0001😀\u{fffd}x\",\"a\\\"b\\\\c\\n\"]"
+    );
     assert_eq!(compact("\"\u{7f}\u{85}é\""), "\"\\u007f\\u0085é\"");
 }
 

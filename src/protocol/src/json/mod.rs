@@ -1,0 +1,129 @@
+//! JSON printing by the rules of enrich-core 4.2: no white space, member order kept, strings escape only what must be
+//! (and U+007F to U+009F), numbers keep their text.
+
+mod compact;
+mod object;
+
+use serde_json::Value;
+
+pub use compact::{CompactError, MAX_DEPTH, compact};
+pub(crate) use object::ObjectWriter;
+
+/// Appends a text as a JSON string with its quotes.
+pub fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    write_escaped(text, out);
+    out.push('"');
+}
+
+/// Appends a text escaped for the inside of a JSON string.
+pub fn write_escaped(text: &str, out: &mut String) {
+    let bytes = text.as_bytes();
+    let mut clean_from = 0;
+    let mut index = 0;
+    while index < bytes.len() {
+        let byte = bytes[index];
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' && byte != 0x7f && byte != 0xc2 {
+            index += 1;
+            continue;
+        }
+        // 0xC2 leads U+0080 to U+00BF; only the first half are controls.
+        let (code, width) = if byte == 0xc2 { (bytes[index + 1], 2) } else { (byte, 1) };
+        if code > 0x9f {
+            index += width;
+            continue;
+        }
+        out.push_str(&text[clean_from..index]);
+        push_escape(code, out);
+        index += width;
+        clean_from = index;
+    }
+    out.push_str(&text[clean_from..]);
+}
+
+fn push_escape(code: u8, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match code {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        0x08 => "\\b",
+        0x0c => "\\f",
+        b'\n' => "\\n",
+        b'\r' => "\\r",
+        b'\t' => "\\t",
+        _ => {
+            out.push_str("\\u00");
+            out.push(char::from(HEX[usize::from(code >> 4)]));
+            out.push(char::from(HEX[usize::from(code & 15)]));
+            return;
+        }
+    };
+    out.push_str(short);
+}
+
+/// Appends a JSON string, or `null`.
+pub fn write_optional_string(text: Option<&str>, out: &mut String) {
+    match text {
+        Some(text) => write_string(text, out),
+        None => out.push_str("null"),
+    }
+}
+
+/// Appends a value without white space. Numbers keep the text they were parsed from.
+pub fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => out.push_str(number.as_str()),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_value(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (index, (name, item)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(name, out);
+                out.push(':');
+                write_value(item, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// The value printed by [`write_value`].
+pub fn to_string(value: &Value) -> String {
+    let mut out = String::new();
+    write_value(value, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_escape_controls_and_nothing_else() {
+        let mut out = String::new();
+        write_string("a\"\\/\u{8}\u{c}\n\r\t\u{1}\u{7f}\u{80}\u{9f}\u{a0}é€😀", &mut out);
+        assert_eq!(out, "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u007f\\u0080\\u009f\u{a0}é€😀\"");
+    }
+
+    #[test]
+    fn numbers_keep_their_text_and_names_their_first_place() {
+        let text = r#"{"a":1.50,"b":1E3,"c":-0,"d":123456789012345678901234567890,"a":0.10}"#;
+        let value: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(to_string(&value), r#"{"a":0.10,"b":1E3,"c":-0,"d":123456789012345678901234567890}"#);
+    }
+}
