@@ -1,1 +1,157 @@
-//! Moves a shard's checkpoint to the highest position below which everything is durable
+//! Moves a shard's checkpoint to the highest position below which everything is durable.
+//!
+//! It owns the shard's lease: renews it while the group runs, stores positions in order and at most so often, and at the end
+//! stores the last one, marks a shard that was read to its end as ended, and gives the lease up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use snowmelt_leases::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use snowmelt_runtime::ack::Progress;
+use snowmelt_runtime::{Backoff, Failure, Ledger, StageContext, Step, Worker};
+
+/// How often what is written.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointOptions {
+    /// Least time between two checkpoints.
+    pub every: Duration,
+    /// Time between two renewals of the lease.
+    pub renew_every: Duration,
+    /// Failed writes in a row past which the group fails.
+    pub max_attempts: u32,
+}
+
+impl Default for CheckpointOptions {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(1), renew_every: Duration::from_secs(5), max_attempts: 10 }
+    }
+}
+
+/// The checkpointer of one shard.
+pub struct Checkpointer {
+    store: Arc<dyn LeaseStore>,
+    lease: Lease,
+    children: Vec<ShardInfo>,
+    ledger: Ledger,
+    options: CheckpointOptions,
+    stored: Option<u64>,
+    renewed_ms: u64,
+    written_ms: u64,
+    backoff: Backoff,
+}
+
+impl Checkpointer {
+    /// A checkpointer that holds `lease`; `children` are the shards that follow this one, if it is closed.
+    pub fn new(
+        store: Arc<dyn LeaseStore>,
+        lease: Lease,
+        children: Vec<ShardInfo>,
+        ledger: Ledger,
+        options: CheckpointOptions,
+    ) -> Self {
+        let backoff =
+            Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).at_least(Duration::from_millis(20));
+        Self { store, lease, children, ledger, options, stored: None, renewed_ms: 0, written_ms: 0, backoff }
+    }
+
+    /// Stores the durable position if it moved.
+    async fn store(&mut self, progress: &Progress, cx: &StageContext) -> Result<(), Failure> {
+        let Some(ticket) = progress.durable.as_ref().filter(|ticket| Some(ticket.number) != self.stored) else {
+            return Ok(());
+        };
+        let position = Position::at(&ticket.position);
+        let written = cx.outside(self.store.checkpoint(&mut self.lease, &position)).await;
+        if self.accept(written, cx).await? {
+            self.stored = Some(ticket.number);
+            self.written_ms = cx.clock().monotonic_ms();
+            self.renewed_ms = self.written_ms;
+            tracing::debug!(group = %cx.group(), %position, "checkpoint");
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self, cx: &StageContext) -> Result<(), Failure> {
+        let now = cx.clock().monotonic_ms();
+        if now.saturating_sub(self.renewed_ms) < as_ms(self.options.renew_every) {
+            return Ok(());
+        }
+        let renewed = cx.outside(self.store.renew(&mut self.lease, cx.clock().now_ms())).await;
+        if self.accept(renewed, cx).await? {
+            self.renewed_ms = now;
+        }
+        Ok(())
+    }
+
+    /// True when the write is done; false when it is to be tried again later.
+    async fn accept(&mut self, result: Result<(), LeaseError>, cx: &StageContext) -> Result<bool, Failure> {
+        match result {
+            Ok(()) => {
+                self.backoff.reset();
+                Ok(true)
+            }
+            Err(error @ LeaseError::Lost { .. }) => Err(Failure::LeaseLost { message: error.to_string() }),
+            Err(error) if error.is_retriable() && self.backoff.attempts() < self.options.max_attempts => {
+                let wait = self.backoff.next_wait();
+                tracing::warn!(group = %cx.group(), %error, attempt = self.backoff.attempts(), "lease table, trying again");
+                cx.outside(cx.clock().sleep(wait)).await;
+                Ok(false)
+            }
+            Err(error) => Err(Failure::error(error)),
+        }
+    }
+
+    async fn wait(&self, cx: &StageContext) {
+        cx.rest(async {
+            tokio::select! {
+                () = self.ledger.changed() => {}
+                () = cx.clock().sleep(self.options.every) => {}
+            }
+        })
+        .await;
+    }
+}
+
+#[async_trait(?Send)]
+impl Worker for Checkpointer {
+    async fn step(&mut self, cx: &StageContext) -> Result<Step, Failure> {
+        let progress = self.ledger.progress();
+        if let Some(ticket) = progress.failed {
+            return Err(Failure::Unacknowledged { ticket });
+        }
+        let last = progress.sealed && progress.pending == 0;
+        let due = cx.clock().monotonic_ms().saturating_sub(self.written_ms) >= as_ms(self.options.every);
+        if last || due {
+            self.store(&progress, cx).await?;
+        }
+        self.renew(cx).await?;
+        if last && self.stored == progress.durable.as_ref().map(|ticket| ticket.number) {
+            return Ok(Step::Done);
+        }
+        self.wait(cx).await;
+        Ok(Step::Continue)
+    }
+
+    async fn finish(mut self: Box<Self>, cx: &StageContext) -> Result<(), Failure> {
+        if self.ledger.progress().ended {
+            loop {
+                let children = std::mem::take(&mut self.children);
+                let ended = cx.outside(self.store.end_shard(&mut self.lease, &children)).await;
+                self.children = children;
+                if self.accept(ended, cx).await? {
+                    break;
+                }
+            }
+        }
+        let released = cx.outside(self.store.release(self.lease.clone())).await;
+        // A lease that can't be given up expires by itself: the work is done and stored.
+        if let Err(error) = released {
+            tracing::warn!(group = %cx.group(), %error, "the lease was not released");
+        }
+        Ok(())
+    }
+}
+
+fn as_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,282 @@
+//! The supervisor of one shard: builds its group, watches it, builds it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
+};
+use snowmelt_runtime::group::GroupEnd;
+use snowmelt_runtime::observe::Metric;
+use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
+use snowmelt_runtime::{Failure, Group, GroupContext};
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::{GroupSource, ShardPlan};
+use crate::status::{GroupState, Tree};
+
+/// What an operator, or the parent, may ask of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum Command {
+    /// Drain, then build again.
+    Restart,
+    /// Drain and stay down.
+    Drain,
+    /// Run again after [`Command::Drain`].
+    Resume,
+}
+
+/// What a shard tells its pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ShardEvent {
+    /// Which shard.
+    pub shard: String,
+    /// What happened.
+    pub what: ShardOutcome,
+}
+
+/// How a shard's life went on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShardOutcome {
+    /// It drained on request.
+    Stopped,
+    /// It was read to its end.
+    Ended,
+    /// It failed too often.
+    GaveUp(Failure),
+}
+
+/// What the supervisor is to do when its group has drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Run,
+    Stop,
+}
+
+/// Settings of a shard's supervision.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardOptions {
+    /// When to build again, when to give up.
+    pub policy: RestartPolicy,
+    /// Without progress for this long while it works, an actor counts as hung.
+    pub heartbeat: Duration,
+}
+
+/// The supervisor of one shard.
+pub struct ShardSupervisor {
+    plan: ShardPlan,
+    source: Arc<dyn GroupSource>,
+    context: GroupContext,
+    parent: Recipient<ShardEvent>,
+    tree: Tree,
+    options: ShardOptions,
+    restarts: Restarts,
+    intent: Intent,
+    generation: u64,
+    started_ms: i64,
+    running: Option<Running>,
+    /// Between a failure and the next start.
+    backing_off: bool,
+}
+
+/// The switches of the group that runs now.
+struct Running {
+    generation: u64,
+    kill: CancellationToken,
+    drain: CancellationToken,
+}
+
+impl ShardSupervisor {
+    /// Starts the supervisor on the event loop that its group uses.
+    pub fn spawn(
+        plan: ShardPlan,
+        source: Arc<dyn GroupSource>,
+        context: GroupContext,
+        parent: Recipient<ShardEvent>,
+        tree: Tree,
+        options: ShardOptions,
+    ) -> Addr<Self> {
+        Self {
+            plan,
+            source,
+            parent,
+            tree,
+            options,
+            restarts: Restarts::new(options.policy),
+            intent: Intent::Run,
+            generation: 0,
+            started_ms: context.clock.now_ms(),
+            context,
+            running: None,
+            backing_off: false,
+        }
+        .start()
+    }
+
+    fn build(&mut self, ctx: &mut Context<Self>) {
+        self.generation += 1;
+        self.backing_off = false;
+        self.started_ms = self.context.clock.now_ms();
+        let generation = self.generation;
+        self.tree.update(&self.context.id, |status| {
+            status.state = GroupState::Starting;
+            status.generation = generation;
+        });
+        let building = Arc::clone(&self.source).build(self.plan.clone(), self.context.clone());
+        ctx.spawn(building.into_actor(self).map(|built, supervisor, ctx| match built {
+            Ok(group) => supervisor.run(group, ctx),
+            Err(failure) => supervisor.failed("build".to_owned(), failure, ctx),
+        }));
+    }
+
+    fn run(&mut self, mut group: Group, ctx: &mut Context<Self>) {
+        let generation = self.generation;
+        let running = Running { generation, kill: group.kill_switch(), drain: group.drain_switch() };
+        if self.intent != Intent::Run {
+            running.drain.cancel();
+        }
+        self.running = Some(running);
+        let actors = group.actors().to_vec();
+        self.tree.update(&self.context.id, |status| {
+            status.state = GroupState::Running;
+            status.actors = actors;
+        });
+        tracing::info!(group = %self.context.id, generation, "group started");
+        let heartbeat = self.options.heartbeat;
+        let clock = self.context.clock.clone();
+        let watched = async move {
+            let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+            loop {
+                tokio::select! {
+                    end = group.ended() => return end,
+                    () = clock.sleep(heartbeat / 2) => {
+                        if let Some((actor, failure)) = group.hung(heartbeat_ms) {
+                            return GroupEnd::Failed { actor, failure };
+                        }
+                    }
+                }
+            }
+        };
+        ctx.spawn(watched.into_actor(self).map(|end, supervisor, ctx| supervisor.ended(end, ctx)));
+    }
+
+    fn ended(&mut self, end: GroupEnd, ctx: &mut Context<Self>) {
+        self.running = None;
+        match end {
+            GroupEnd::Failed { actor, failure } => self.failed(actor, failure, ctx),
+            GroupEnd::Drained if self.intent == Intent::Stop => self.stopped(),
+            GroupEnd::Drained => {
+                // Nobody asked for the end: the shard itself is at its end, or a restart was asked for.
+                let ended = Arc::clone(&self.source).is_ended(&self.plan);
+                ctx.spawn(ended.into_actor(self).map(|ended, supervisor, ctx| match ended {
+                    Ok(true) => {
+                        supervisor.tell(GroupState::Ended, ShardOutcome::Ended);
+                        ctx.stop();
+                    }
+                    Ok(false) => supervisor.build(ctx),
+                    Err(failure) => supervisor.failed("shard".to_owned(), failure, ctx),
+                }));
+            }
+        }
+    }
+
+    fn stopped(&mut self) {
+        tracing::info!(group = %self.context.id, "group drained");
+        self.tell(GroupState::Stopped, ShardOutcome::Stopped);
+    }
+
+    fn failed(&mut self, actor: String, failure: Failure, ctx: &mut Context<Self>) {
+        let now_ms = self.context.clock.now_ms();
+        let verdict = self.restarts.failed(now_ms, self.started_ms, fastrand::f64());
+        let restarts = self.restarts.total();
+        let id = self.context.id.clone();
+        metrics::counter!(Metric::Restarts.name(), "pipeline" => id.pipeline.clone(), "shard" => id.shard.clone())
+            .increment(1);
+        self.tree.update(&id, |status| {
+            status.restarts = restarts;
+            status.last_failure = Some((now_ms, actor.clone(), failure.clone()));
+        });
+        if self.intent == Intent::Stop {
+            tracing::warn!(group = %id, actor, %failure, "group failed while draining; its rest is read again at the next start");
+            self.stopped();
+            return;
+        }
+        match verdict {
+            Verdict::Restart(wait) => {
+                let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                tracing::warn!(group = %id, actor, %failure, wait_ms, restarts, "group failed, starting again from its last checkpoint");
+                self.tree.update(&id, |status| {
+                    status.state = GroupState::BackingOff { until_ms: now_ms.saturating_add(wait_ms) }
+                });
+                self.backing_off = true;
+                let clock = self.context.clock.clone();
+                let generation = self.generation;
+                let sleep = async move { clock.sleep(wait).await };
+                ctx.spawn(sleep.into_actor(self).map(move |(), supervisor, ctx| {
+                    if supervisor.backing_off && supervisor.generation == generation {
+                        supervisor.build(ctx);
+                    }
+                }));
+            }
+            Verdict::Escalate => {
+                tracing::error!(group = %id, actor, %failure, restarts, "group failed too often");
+                self.tell(GroupState::GaveUp, ShardOutcome::GaveUp(failure));
+                ctx.stop();
+            }
+        }
+    }
+
+    fn tell(&self, state: GroupState, what: ShardOutcome) {
+        self.tree.update(&self.context.id, |status| {
+            status.state = state;
+            status.actors.clear();
+        });
+        let event = ShardEvent { shard: self.plan.shard.clone(), what };
+        #[expect(clippy::disallowed_methods, reason = "one message in the life of a shard")]
+        self.parent.do_send(event);
+    }
+}
+
+impl Actor for ShardSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.build(ctx);
+    }
+
+    fn stopped(&mut self, _ctx: &mut Self::Context) {
+        if let Some(running) = self.running.take() {
+            running.kill.cancel();
+        }
+    }
+}
+
+impl Handler<Command> for ShardSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
+        match command {
+            Command::Restart | Command::Drain => {
+                self.intent = if command == Command::Drain { Intent::Stop } else { Intent::Run };
+                if let Some(running) = &self.running {
+                    tracing::info!(group = %self.context.id, generation = running.generation, ?command, "draining");
+                    running.drain.cancel();
+                    self.tree.update(&self.context.id, |status| status.state = GroupState::Draining);
+                } else if self.backing_off && command == Command::Restart {
+                    self.build(ctx);
+                } else if self.backing_off {
+                    self.backing_off = false;
+                    self.stopped();
+                }
+            }
+            Command::Resume => {
+                let was = std::mem::replace(&mut self.intent, Intent::Run);
+                if was == Intent::Stop && self.running.is_none() {
+                    self.build(ctx);
+                }
+            }
+        }
+    }
+}
