@@ -100,7 +100,7 @@ pub struct ContainerReader<'a> {
 
 enum Decoder<'a> {
     Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
-    Gzip(flate2::bufread::MultiGzDecoder<&'a [u8]>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
 }
 
 impl Read for Decoder<'_> {
@@ -121,7 +121,7 @@ impl<'a> ContainerReader<'a> {
                 decoder.window_log_max(MAX_WINDOW_LOG).map_err(ContainerError::Corrupt)?;
                 Decoder::Zstd(decoder)
             }
-            Compression::Gzip => Decoder::Gzip(flate2::bufread::MultiGzDecoder::new(record)),
+            Compression::Gzip => Decoder::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(record))),
         };
         let mut versions = Vec::with_capacity(2);
         (&mut input).take(2).read_to_end(&mut versions).map_err(ContainerError::Corrupt)?;

@@ -6,7 +6,7 @@ mod object;
 
 use serde_json::Value;
 
-pub use compact::{CompactError, MAX_DEPTH, compact};
+pub use compact::{MAX_DEPTH, compact};
 pub(crate) use object::ObjectWriter;
 
 /// Appends a text as a JSON string with its quotes.
@@ -69,7 +69,9 @@ pub fn write_optional_string(text: Option<&str>, out: &mut String) {
     }
 }
 
-/// Appends a value without white space. Numbers keep the text they were parsed from.
+/// Appends a value without white space, members in their order. Numbers print as `serde_json` keeps them, which is their
+/// text but for exponents (it reads `1E3` as `1e+3`): what must keep every character goes through
+/// [`document`](crate::document).
 pub fn write_value(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
@@ -121,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_text_and_names_their_first_place() {
-        let text = r#"{"a":1.50,"b":1E3,"c":-0,"d":123456789012345678901234567890,"a":0.10}"#;
+    fn values_keep_the_text_of_numbers_and_the_first_place_of_names() {
+        let text = r#"{"a":1.50,"b":1000,"c":-0,"d":123456789012345678901234567890,"a":0.10}"#;
         let value: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(to_string(&value), r#"{"a":0.10,"b":1E3,"c":-0,"d":123456789012345678901234567890}"#);
+        assert_eq!(to_string(&value), r#"{"a":0.10,"b":1000,"c":-0,"d":123456789012345678901234567890}"#);
     }
 }
