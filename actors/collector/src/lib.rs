@@ -1,17 +1,18 @@
 //! The HTTP collector: it turns tracking requests into Thrift records and answers when they are durable.
 //!
-//! * `decision`: the pure core, `request -> answer and records`; no socket, no clock, no actix type (spec, sections 1 to 4).
+//! * [`decision`]: the pure core, `request -> answer and records`; no socket, no clock, no actix type (spec, sections 1 to 4).
 //! * [`serve`]: the rim, an actix-web server over a listener, the very same in production and in tests.
 //! * [`Sink`]: where records go; `put` resolves only when they are durable.
 //! * [`commit`]: one bounded buffer a sink, flushed in batches, each waiting request answered when its batch is durable.
 
 pub mod commit;
 pub mod config;
+pub mod decision;
 mod error;
-mod server;
+mod rim;
 mod sink;
 
 pub use config::{CollectorConfig, Durability};
 pub use error::CollectorError;
-pub use server::{Clock, serve};
+pub use rim::{Clock, serve};
 pub use sink::{Outgoing, Sink, SinkError};

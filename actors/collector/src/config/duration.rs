@@ -19,9 +19,8 @@ pub struct DurationError {
 pub fn parse_millis(text: &str) -> Result<i64, DurationError> {
     let wrong = || DurationError { text: text.to_owned() };
     let trimmed = text.trim();
-    let digits = trimmed
-        .find(|c: char| !(c.is_ascii_digit() || c == '-' || c == '+' || c == '.'))
-        .unwrap_or(trimmed.len());
+    let digits =
+        trimmed.find(|c: char| !(c.is_ascii_digit() || c == '-' || c == '+' || c == '.')).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits);
     let millis_each = match unit.trim() {
         "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1.0,

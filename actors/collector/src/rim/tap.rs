@@ -1,0 +1,320 @@
+//! A connection that keeps each request's head as it came: header names in the client's spelling and order.
+//!
+//! actix lower-cases header names and forgets their order, but payloads need both (spec 3.2). So a [`Tap`] lies between the socket
+//! and actix, looks at the bytes that pass, finds where heads begin and end, and queues a copy of each; the handler takes it from
+//! the queue. What actix accepts is framed by the same rules here (one `Content-Length`, or `chunked` alone), and what differs it
+//! refuses and closes; [`RawHead::matches`] checks anyway.
+//!
+//! Two things are changed in passing: characters of a request target that actix would refuse but that trackers send (a raw `"`, `<`,
+//! a UTF-8 letter) become `_` for actix, since the target is taken from the copy; and a head beyond the limits is cut by a NUL, which
+//! makes actix answer 400 and close.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::head::RawHead;
+
+/// Limits of a head, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadLimits {
+    pub(super) request_line: usize,
+    pub(super) headers: usize,
+}
+
+/// Heads that have come and whose requests have not been handled.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heads(Rc<RefCell<VecDeque<RawHead>>>);
+
+impl Heads {
+    /// The head of the request that is being handled; requests of a connection are handled in order.
+    pub(super) fn take(&self) -> Option<RawHead> {
+        self.0.borrow_mut().pop_front()
+    }
+}
+
+/// The connection.
+pub(super) struct Tap<T> {
+    io: T,
+    scanner: Scanner,
+    heads: Heads,
+}
+
+impl<T> Tap<T> {
+    pub(super) fn new(io: T, limits: HeadLimits) -> Self {
+        Self { io, scanner: Scanner::new(limits), heads: Heads::default() }
+    }
+
+    pub(super) fn heads(&self) -> Heads {
+        self.heads.clone()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let tap = &mut *self;
+        std::task::ready!(Pin::new(&mut tap.io).poll_read(cx, buf))?;
+        let new = &mut buf.filled_mut()[before..];
+        if !new.is_empty() {
+            tap.scanner.scan(new, &mut tap.heads.0.borrow_mut());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+/// Where in the stream of bytes a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    /// A body, or a chunk's data with its line break.
+    Body {
+        left: u64,
+        chunked: bool,
+    },
+    /// The line with a chunk's size; `digits` until an extension begins.
+    ChunkSize {
+        size: u64,
+        digits: bool,
+    },
+    /// The lines after the last chunk, up to an empty one.
+    Trailer {
+        line: usize,
+    },
+    /// Not HTTP/1 requests any more.
+    Opaque,
+}
+
+/// Follows the framing of requests.
+#[derive(Debug)]
+struct Scanner {
+    limits: HeadLimits,
+    state: State,
+    head: Vec<u8>,
+    /// Where the current line of `head` begins.
+    line_start: usize,
+    /// Length of the request line once it is complete.
+    request_line: Option<usize>,
+}
+
+/// Heads that may wait. actix reads no more than 128 KiB ahead, some 5,000 of the shortest.
+const MAX_HEADS: usize = 8192;
+
+impl Scanner {
+    fn new(limits: HeadLimits) -> Self {
+        Self { limits, state: State::Head, head: Vec::new(), line_start: 0, request_line: None }
+    }
+
+    fn scan(&mut self, mut bytes: &mut [u8], heads: &mut VecDeque<RawHead>) {
+        while !bytes.is_empty() {
+            let used = match self.state {
+                State::Opaque => return,
+                State::Head => self.head(bytes, heads),
+                State::Body { left, chunked } => {
+                    let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let left = left - used as u64;
+                    self.state = match (left, chunked) {
+                        (0, true) => State::ChunkSize { size: 0, digits: true },
+                        (0, false) => State::Head,
+                        _ => State::Body { left, chunked },
+                    };
+                    used
+                }
+                State::ChunkSize { size, digits } => {
+                    self.state = chunk_size(bytes[0], size, digits);
+                    1
+                }
+                State::Trailer { line } => {
+                    self.state = match bytes[0] {
+                        b'\n' if line == 0 => State::Head,
+                        b'\n' => State::Trailer { line: 0 },
+                        b'\r' => State::Trailer { line },
+                        _ => State::Trailer { line: line + 1 },
+                    };
+                    1
+                }
+            };
+            bytes = &mut bytes[used..];
+        }
+    }
+
+    /// Takes bytes up to the end of the current line.
+    fn head(&mut self, bytes: &mut [u8], heads: &mut VecDeque<RawHead>) -> usize {
+        let line_end = memchr::memchr(b'\n', bytes);
+        let used = line_end.map_or(bytes.len(), |at| at + 1);
+        let limit = match self.request_line {
+            None => self.limits.request_line,
+            Some(length) => length + self.limits.headers,
+        };
+        if self.head.len() + used > limit.saturating_add(2) {
+            bytes.fill(0);
+            self.state = State::Opaque;
+            return bytes.len();
+        }
+        self.head.extend_from_slice(&bytes[..used]);
+        if self.request_line.is_none() {
+            bytes[..used].iter_mut().for_each(mask);
+        }
+        if line_end.is_some() {
+            self.line_ended(heads);
+        }
+        used
+    }
+
+    fn line_ended(&mut self, heads: &mut VecDeque<RawHead>) {
+        let line = &self.head[self.line_start..];
+        let empty = matches!(line, b"\n" | b"\r\n");
+        match (empty, self.request_line) {
+            // Empty lines before a request are skipped, as RFC 9112, 2.2 has it.
+            (true, None) => self.head.clear(),
+            (true, Some(_)) => {
+                let head = RawHead::parse(std::mem::take(&mut self.head));
+                self.state = body_of(&head);
+                self.request_line = None;
+                self.line_start = 0;
+                if heads.len() < MAX_HEADS {
+                    heads.push_back(head);
+                } else {
+                    self.state = State::Opaque;
+                }
+            }
+            (false, request_line) => {
+                self.line_start = self.head.len();
+                self.request_line = request_line.or(Some(self.line_start));
+            }
+        }
+    }
+}
+
+/// What follows a head.
+fn body_of(head: &RawHead) -> State {
+    let (mut length, mut chunked, mut upgrade) = (0, false, head.method() == "CONNECT");
+    for header in head.headers() {
+        if header.name.eq_ignore_ascii_case("Content-Length") {
+            length = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        } else if header.name.eq_ignore_ascii_case("Transfer-Encoding") {
+            chunked |= header.value.eq_ignore_ascii_case(b"chunked");
+        } else if header.name.eq_ignore_ascii_case("Upgrade") {
+            upgrade |= header.value.eq_ignore_ascii_case(b"websocket");
+        }
+    }
+    match (chunked, length) {
+        (true, _) => State::ChunkSize { size: 0, digits: true },
+        (false, 0) if upgrade => State::Opaque,
+        (false, 0) => State::Head,
+        (false, left) => State::Body { left, chunked: false },
+    }
+}
+
+fn chunk_size(byte: u8, size: u64, digits: bool) -> State {
+    match byte {
+        b'\n' if size == 0 => State::Trailer { line: 0 },
+        // With the line break after the data.
+        b'\n' => State::Body { left: size.saturating_add(2), chunked: true },
+        _ if !digits => State::ChunkSize { size, digits },
+        _ => match char::from(byte).to_digit(16) {
+            Some(digit) if size >> 60 == 0 => State::ChunkSize { size: size << 4 | u64::from(digit), digits },
+            Some(_) => State::Opaque,
+            None => State::ChunkSize { size, digits: false },
+        },
+    }
+}
+
+/// What actix's URI type refuses in a target, though it is no control character.
+pub(super) fn mask(byte: &mut u8) {
+    if matches!(*byte, b'"' | b'<' | b'>' | b'#' | b'`' | 0x80..) {
+        *byte = b'_';
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { request_line: 100, headers: 200 };
+
+    /// Heads found when the stream comes in pieces of `step` bytes.
+    fn targets(stream: &[u8], step: usize) -> Vec<String> {
+        let mut scanner = Scanner::new(LIMITS);
+        let mut heads = VecDeque::new();
+        for piece in stream.to_vec().chunks_mut(step) {
+            scanner.scan(piece, &mut heads);
+        }
+        heads.iter().map(|head| String::from_utf8_lossy(head.target()).into_owned()).collect()
+    }
+
+    #[test]
+    fn heads_are_found_however_the_stream_is_cut() {
+        let stream = b"\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n\
+            POST /b HTTP/1.1\r\nhost: x\r\ncontent-LENGTH: 24\r\n\r\nGET /no HTTP/1.1\r\nA: b\r\n\
+            POST /c HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=1\r\n\r\n\r\n\n\r\n1a\r\nGET /no HTTP/1.1\r\nAbc: d\r\n\r\n0\r\nT: 1\r\n\r\n\
+            GET /d HTTP/1.1\nHost: x\n\n";
+        for step in 1..stream.len() {
+            assert_eq!(targets(stream, step), ["/a", "/b", "/c", "/d"], "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_head_beyond_the_limits_is_cut() {
+        for stream in [
+            format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100)),
+            format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(200)),
+        ] {
+            let mut scanner = Scanner::new(LIMITS);
+            let mut bytes = stream.into_bytes();
+            let mut heads = VecDeque::new();
+            scanner.scan(&mut bytes, &mut heads);
+            assert!(heads.is_empty());
+            assert!(bytes.contains(&0));
+            assert_eq!(scanner.state, State::Opaque);
+        }
+    }
+
+    #[test]
+    fn targets_keep_what_actix_must_not_see() {
+        let mut scanner = Scanner::new(LIMITS);
+        let mut bytes = "GET /i?a=\"<é>\" HTTP/1.1\r\nA: \"é\"\r\n\r\n".as_bytes().to_vec();
+        let mut heads = VecDeque::new();
+        scanner.scan(&mut bytes, &mut heads);
+        assert_eq!(bytes, "GET /i?a=______ HTTP/1.1\r\nA: \"é\"\r\n\r\n".as_bytes());
+        assert_eq!(heads[0].target(), "/i?a=\"<é>\"".as_bytes());
+    }
+
+    #[test]
+    fn chunk_sizes_do_not_overflow() {
+        assert!(targets(b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 7).len() == 1);
+    }
+}
