@@ -1,8 +1,16 @@
-//! One batch in, objects and bad rows out.
+//! One batch in, objects and bad rows out: the loader's whole work except reading and putting. Pure.
 
-use crate::config::S3LoaderConfig;
+use crate::config::{Line, Naming, Purpose, S3LoaderConfig};
+use crate::event_time;
+use crate::framing::Encoder;
+use crate::grouping::{self, Group};
+use crate::keys::{FileName, KeyTimes};
 use crate::store::Headers;
+use crate::unpack::Unpacked;
 use bytes::Bytes;
+use snowmelt_protocol::event::Column;
+use std::collections::HashMap;
+use uuid::Uuid;
 
 /// Records of one shard, in the order of the stream.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +36,105 @@ pub struct Object {
     pub bytes: Bytes,
     /// With which headers.
     pub headers: Headers,
-    /// Records inside; 0 for an index.
-    pub records: usize,
+    /// Events inside; 0 for an index.
+    pub events: usize,
 }
 
 /// What a batch became.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rendered {
-    /// To be put, each before the next one (an index follows its object).
+    /// To be put. They may be put at the same time, except that an index follows its object.
     pub objects: Vec<Object>,
-    /// Compact JSON, one a record, for the bad stream. The batch may be confirmed only after they were accepted.
+    /// Compact JSON, one a line, for the bad stream. The batch may be confirmed only after they were accepted.
     pub bad_rows: Vec<String>,
-    /// Earliest collector timestamp in milliseconds; `None` where none could be read or the purpose has none.
+    /// Earliest collector timestamp in milliseconds since the epoch; `None` where none could be read or the purpose has
+    /// none.
     pub earliest_collector_ms: Option<i64>,
 }
 
-/// Turns a batch into objects and bad rows. Pure: the same arguments give the same bytes.
+impl Rendered {
+    /// Bytes of all objects together, for [`crate::Buffer::flushed`].
+    pub fn object_bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.bytes.len() as u64).sum()
+    }
+}
+
+/// Turns a batch into objects and bad rows. Nothing of it is lost: every event is in one object or one bad row.
+///
+/// With [`Naming::Sequence`] everything but the bad rows' timestamps follows from the batch alone, whatever `now_ms`
+/// (milliseconds since the epoch) says: the arrival of its first record stands for the load time, so that a repeat
+/// gives the same keys and bytes. With [`Naming::Original`] `now_ms` is the load time.
+///
+/// Groups whose keys are equal share one object (two models of a schema under `{vendor}.{schema}`); in the original the
+/// later one replaces the earlier one, whose records are lost.
 pub fn render(batch: &Batch<'_>, config: &S3LoaderConfig, now_ms: i64) -> Rendered {
-    let _ = (batch, config, now_ms);
-    Rendered::default()
+    let mut rendered = Rendered::default();
+    let bad = &config.bad_rows;
+    let unpacked = Unpacked::read(batch.records, config.unpack, bad, now_ms, &mut rendered.bad_rows);
+    let events = unpacked.events(batch.records);
+    let grouped = grouping::group(&events, config);
+    for (number, error) in &grouped.refused {
+        rendered.bad_rows.push(bad.without_schema(error, events[*number], now_ms));
+    }
+    if config.purpose == Purpose::EnrichedEvents {
+        rendered.earliest_collector_ms =
+            events.iter().filter_map(|event| event_time::of_line(event, Column::CollectorTstamp)).min();
+    }
+    let load_ms = match config.naming {
+        Naming::Original => now_ms,
+        Naming::Sequence => batch.first_arrived_ms,
+    };
+    let mut encoder = Encoder::new(config.framing);
+    for (key, members) in by_key(grouped.groups, batch, config, load_ms) {
+        let encoded = encoder.encode(members.iter().map(|number| events[*number]), load_ms);
+        let index = encoded.index.map(|bytes| Object {
+            key: format!("{key}.index"),
+            bytes,
+            headers: Headers::default(),
+            events: 0,
+        });
+        let (bytes, headers) = (encoded.bytes, Headers::default());
+        rendered.objects.push(Object { key, bytes, headers, events: members.len() });
+        rendered.objects.extend(index);
+    }
+    rendered
+}
+
+/// The objects' keys with the numbers of their events, ascending; in the order of the groups.
+fn by_key(groups: Vec<Group>, batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Vec<(String, Vec<usize>)> {
+    let extension = config.framing.extension();
+    let (shard, first, last) = (batch.shard, batch.first_sequence, batch.last_sequence);
+    let mut objects: Vec<(String, Vec<usize>)> = Vec::with_capacity(groups.len());
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for group in groups {
+        let name = match (config.naming, config.line) {
+            (Naming::Sequence, _) => FileName::Shard { shard, first, last },
+            (Naming::Original, Line::V2) => FileName::Range { first, last },
+            (Naming::Original, Line::V3) => FileName::Unique(unique(batch, &group)),
+        };
+        let times = KeyTimes { partition_ms: group.time_ms.unwrap_or(load_ms), file_ms: load_ms };
+        let key = config.keys.key(group.schema.as_ref(), times, name, extension);
+        match known.get(&key) {
+            Some(at) => {
+                objects[*at].1.extend(group.events);
+                objects[*at].1.sort_unstable();
+            }
+            None => {
+                known.insert(key.clone(), objects.len());
+                objects.push((key, group.events));
+            }
+        }
+    }
+    objects
+}
+
+/// A UUID that looks random (version 4) but follows from the batch and the group: nothing here draws random numbers,
+/// and within one second a repeat gives the same name.
+fn unique(batch: &Batch<'_>, group: &Group) -> Uuid {
+    let Batch { shard, first_sequence, last_sequence, .. } = batch;
+    let schema = group.schema.as_ref().map(ToString::to_string).unwrap_or_default();
+    let time = group.time_ms.unwrap_or(i64::MIN);
+    let name = format!("snowmelt/objects/{shard}/{first_sequence}/{last_sequence}/{time}/{schema}");
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes());
+    uuid::Builder::from_random_bytes(digest.into_bytes()).into_uuid()
 }
