@@ -7,34 +7,41 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
 
 /// Folder for files being written, inside the root. No listing shows it and no key reaches into it.
 const STAGING: &str = ".snowmelt-staging";
-
-/// Tells apart files staged by one process at the same time.
-static STAGED: AtomicU64 = AtomicU64::new(0);
+/// A staged file this old belongs to nobody alive: writing one takes seconds.
+const STAGED_AT_MOST: Duration = Duration::from_secs(3600);
+/// Longest file name that common file systems take, in bytes.
+const MAX_NAME_BYTES: usize = 255;
 
 /// Keeps each object as a file `<root>/<key>`.
 ///
-/// `put` is atomic and durable: a temporary file is written and synced, renamed, and every folder it touched is synced.
-/// Headers are not kept: a file has none. Blocking work runs on tokio's blocking threads.
+/// `put` is atomic and durable: a temporary file is written and synced, renamed, and every folder up to the root is
+/// synced. Headers are not kept: a file has none. Blocking work runs on tokio's blocking threads. Several stores and
+/// several processes may share a root.
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     root: Arc<Path>,
 }
 
 impl DirectoryStore {
-    /// Opens a store in `root`, which is created where missing, and removes what a crashed process of this store left
-    /// half written. Only one process may have a root open.
+    /// Opens a store in `root`, which is created where missing, and removes what crashed processes left half written.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
-        let root: PathBuf = root.into();
+        let root: PathBuf = std::path::absolute(root.into())?;
         let staging = root.join(STAGING);
-        fs::create_dir_all(&staging)?;
+        create_durably(&staging)?;
+        let now = SystemTime::now();
         for entry in fs::read_dir(&staging)? {
-            fs::remove_file(entry?.path())?;
+            let path = entry?.path();
+            match remove_when_old(&path, now) {
+                // Another process was faster: it renamed or removed the file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result?,
+            }
         }
-        sync_folder(&root)?;
         Ok(DirectoryStore { root: root.into() })
     }
 
@@ -100,8 +107,12 @@ impl ObjectStore for DirectoryStore {
 
 fn check_own_key(key: &str) -> Result<(), StoreError> {
     check_key(key)?;
+    let refuse = |reason| Err(StoreError::InvalidKey { key: key.to_owned(), reason });
     if key.split('/').next() == Some(STAGING) {
-        return Err(StoreError::InvalidKey { key: key.to_owned(), reason: "it lies in the store's own folder" });
+        return refuse("it lies in the store's own folder");
+    }
+    if key.split('/').any(|segment| segment.len() > MAX_NAME_BYTES) {
+        return refuse("a segment is longer than 255 bytes, the most a file name can have");
     }
     Ok(())
 }
@@ -109,9 +120,8 @@ fn check_own_key(key: &str) -> Result<(), StoreError> {
 fn put(root: &Path, key: &str, bytes: &[u8]) -> io::Result<()> {
     let target = root.join(key);
     let folder = target.parent().unwrap_or(root);
-    create_folders(root, folder)?;
-    let number = STAGED.fetch_add(1, Ordering::Relaxed);
-    let staged = root.join(STAGING).join(format!("{}-{number}", std::process::id()));
+    fs::create_dir_all(folder)?;
+    let staged = root.join(STAGING).join(Uuid::new_v4().to_string());
     let result = write_synced(&staged, bytes).and_then(|()| fs::rename(&staged, &target));
     if let Err(error) = result {
         // The reason of the failure matters more than whether its leftovers could be removed; `open` removes them too.
@@ -120,23 +130,32 @@ fn put(root: &Path, key: &str, bytes: &[u8]) -> io::Result<()> {
         }
         return Err(error);
     }
-    sync_folder(folder)
+    // All of them, not only those created above: another put may have created them and not have synced them yet.
+    for folder in folder.ancestors().take_while(|folder| folder.starts_with(root)) {
+        sync_folder(folder)?;
+    }
+    Ok(())
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Creates the missing folders between `root` and `folder` and syncs the parent of each, so that a crash cannot lose
-/// the way to a file that was acknowledged.
-fn create_folders(root: &Path, folder: &Path) -> io::Result<()> {
-    if folder == root || folder.is_dir() {
+fn remove_when_old(path: &Path, now: SystemTime) -> io::Result<()> {
+    let written = fs::metadata(path)?.modified()?;
+    // A time in the future counts as new.
+    if now.duration_since(written).is_ok_and(|age| age > STAGED_AT_MOST) { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Creates a folder and those above it, and syncs the parent of each.
+fn create_durably(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder.parent().unwrap_or(root);
-    create_folders(root, parent)?;
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    create_durably(parent)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_folder(parent),
@@ -244,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn keys_cannot_leave_the_root_or_reach_staged_files() {
         let (_folder, store) = store_with(&[]).await;
-        for key in ["../x", "/etc/x", "a\0", ".snowmelt-staging/1"] {
+        for key in ["../x", "/etc/x", "a\0", ".snowmelt-staging/1", &"n".repeat(256)] {
             let put = store.put(key, Bytes::new(), Headers::default()).await;
             assert!(matches!(put, Err(StoreError::InvalidKey { .. })), "{key:?}");
             assert!(store.get(key).await.is_err() && store.delete(key).await.is_err(), "{key:?}");
@@ -254,9 +273,15 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_half_written_is_removed_when_the_store_opens() {
         let (_folder, store) = store_with(&["kept"]).await;
-        fs::write(store.root().join(STAGING).join("1-1"), b"half").unwrap();
+        for (name, age) in [("crashed", 7200), ("of-another-process", 5)] {
+            let mut staged = File::create(store.root().join(STAGING).join(name)).unwrap();
+            staged.write_all(b"half").unwrap();
+            staged.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
         let again = DirectoryStore::open(store.root()).unwrap();
-        assert_eq!(fs::read_dir(again.root().join(STAGING)).unwrap().count(), 0);
+        let left: Vec<_> =
+            fs::read_dir(again.root().join(STAGING)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["of-another-process"]);
         assert_eq!(keys(&again.list("", None, 10).await.unwrap()), ["kept"]);
     }
 

@@ -1,5 +1,8 @@
 //! What the loader promises beyond the vectors: nothing is lost, repeats overwrite, partitions by event time.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic; clippy knows only the marked functions as tests")]
+
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use snowmelt_objects::{Batch, DirectoryStore, LoaderFile, Object, ObjectStore, Rendered, S3LoaderConfig, render};
 use std::io::Read;
@@ -167,6 +170,39 @@ fn compressed_input_keeps_its_place_and_what_was_read_before_damage() {
         "{}",
         rendered.bad_rows[1]
     );
+}
+
+proptest! {
+    #[test]
+    fn every_record_is_in_one_object_or_one_bad_row(
+        records in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                (0u8..4, 0u8..4).prop_map(|(name, model)| {
+                    format!(r#"{{"schema":"iglu:v/n{name}/jsonschema/{model}-0-0"}}"#).into_bytes()
+                }),
+                "[{}\\[\\]\",:a-z0-9\t]{0,30}".prop_map(String::into_bytes),
+            ],
+            0..30,
+        ),
+    ) {
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let by_time = json!({"partitionBy": "collector_time", "naming": "sequence"});
+        for config in [
+            v3("SELF_DESCRIBING", json!({"partitionFormat": "{name}/{model}"}), json!({})),
+            v2("SELF_DESCRIBING", "GZIP", json!({})),
+            v3("ENRICHED_EVENTS", json!({"partitionFormat": "{HH}"}), by_time),
+        ] {
+            let rendered = rendered(&config, &records, NOW);
+            let events: usize = rendered.objects.iter().map(|object| object.events).sum();
+            // Random bytes may by chance begin like a compressed record; such a one may be all bad.
+            prop_assert_eq!(events + rendered.bad_rows.len(), records.len());
+            let mut keys = keys(&rendered);
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(keys.len(), rendered.objects.len());
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Runs the behaviour vectors of the S3 loader (`../shared/vectors/s3-loader.json`), every one of them.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic; clippy knows only the marked functions as tests")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
