@@ -1,1 +1,56 @@
-//! Whole-product tests: end to end, crash, restart, compatibility, command line
+//! What the whole-product tests stand on: starting and stopping the real program in a directory of its own, sending to it, and
+//! reading where its events land. The tests themselves are in `tests/product`.
+
+mod landed;
+mod objects;
+mod place;
+mod program;
+mod sending;
+mod tools;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+pub use landed::{BadRow, Landed, Ledger, Warehouse};
+pub use objects::{files, gzip_lines};
+pub use place::{Pipeline, Place, RunInfo, Stopped};
+pub use program::{Finished, run_to_end, snowmelt};
+pub use sending::{client, send, send_all};
+pub use tools::{feed, tools_dir};
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// A file of the shared test data, or none where the data is not on this machine; then prints that the test is skipped.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os("SNOWMELT_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    let file = dir.join(path);
+    if file.try_exists().unwrap_or(false) {
+        return Some(file);
+    }
+    println!("skipped: ../shared is missing");
+    None
+}
+
+/// Tries again, ten times a second, until `attempt` gives a value or the time is over; then fails with its last reason.
+pub async fn eventually<T, F: Future<Output = Result<T>>>(
+    within: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(reason) if began.elapsed() >= within => {
+                return Err(reason).with_context(|| format!("not within {within:?}"));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}

@@ -185,11 +185,9 @@ impl BadKind {
     /// The name of the bad row's schema (vendor `com.snowplowanalytics.snowplow.badrows`).
     pub fn bad_row(self) -> &'static str {
         match self {
-            Self::UnknownSchema
-            | Self::InvalidData
-            | Self::OverlongField
-            | Self::NotJson
-            | Self::UnknownEventType => "schema_violations",
+            Self::UnknownSchema | Self::InvalidData | Self::OverlongField | Self::NotJson | Self::UnknownEventType => {
+                "schema_violations"
+            }
             Self::NoEventType => "enrichment_failures",
             Self::UnknownPath => "adapter_failures",
             Self::BrokenPayload => "tracker_protocol_violations",

@@ -111,4 +111,3 @@ fn next_bad(played: &mut u64, spoilt: &mut u64, percent: f64) -> Option<BadKind>
         kind
     })
 }
-

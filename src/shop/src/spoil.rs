@@ -15,14 +15,20 @@ pub(crate) fn spoil(draft: &mut Draft, bad: BadKind) {
     draft.expect = Expect::Bad(bad);
     match bad {
         BadKind::UnknownSchema => {
-            describe(draft, self_describing("iglu:com.snowmelt.shop/wishlist/jsonschema/1-0-0", |o| {
-                o.text("sku", "boot-hike-01");
-            }));
+            describe(
+                draft,
+                self_describing("iglu:com.snowmelt.shop/wishlist/jsonschema/1-0-0", |o| {
+                    o.text("sku", "boot-hike-01");
+                }),
+            );
         }
         BadKind::InvalidData => {
-            describe(draft, self_describing(INVALID_DATA_SCHEMA, |o| {
-                o.plain("sku", 42).text("colour", "green");
-            }));
+            describe(
+                draft,
+                self_describing(INVALID_DATA_SCHEMA, |o| {
+                    o.plain("sku", 42).text("colour", "green");
+                }),
+            );
         }
         BadKind::NotJson => describe(draft, r#"{"schema":"iglu:com.snowmelt.shop/product_v"#.to_owned()),
         BadKind::OverlongField => {

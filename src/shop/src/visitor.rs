@@ -278,7 +278,10 @@ impl Visitor {
         draft.event_id = new_id(rng);
         let (width, height) = self.browser.screen;
         draft.put("url", &self.session.last_url);
-        draft.put("tv", self.setup.version).put("tna", "shop").put("p", if self.browser.mobile { "mob" } else { "web" });
+        draft
+            .put("tv", self.setup.version)
+            .put("tna", "shop")
+            .put("p", if self.browser.mobile { "mob" } else { "web" });
         draft.put("duid", &self.user_id).put("sid", &self.session.id).put("vid", self.session.index);
         draft.put("lang", self.place.language).put("tz", self.place.timezone).put("cs", "UTF-8").put("cd", 24);
         draft.put("cookie", 1).put("res", format_args!("{width}x{height}"));
@@ -316,7 +319,7 @@ impl Visitor {
             o.text("sku", product.sku).text("name", product.name).text("category", product.category);
             o.cents("price", product.price_cents).text("currency", "EUR").texts("tags", product.tags);
             if schema == PRODUCT_NEW {
-                o.plain("in_stock", product.price_cents % 7 != 0);
+                o.plain("in_stock", !product.price_cents.is_multiple_of(7));
             }
         })
     }

@@ -1,0 +1,203 @@
+//! A place where the pipeline runs: a data directory of its own, and the running program in it.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{Warehouse, eventually, root, snowmelt};
+
+/// How long the program may take until its collector answers, the creation of its database included.
+const START: Duration = Duration::from_secs(60);
+/// How long it may take to drain and stop.
+const STOP: Duration = Duration::from_secs(45);
+
+/// One pipeline at a time: each test measures what a machine does that has nothing else to do.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// A data directory of its own. When it goes, so do its files and whatever processes were left in it.
+pub struct Place {
+    dir: tempfile::TempDir,
+    _turn: SemaphorePermit<'static>,
+}
+
+/// What `snowmelt run` writes to `run.json` in its data directory.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RunInfo {
+    /// Where trackers send to.
+    pub collector_url: String,
+    /// Where the operator looks.
+    pub operator_url: String,
+    /// The warehouse.
+    pub postgres_url: String,
+    /// The directory of the objects.
+    pub objects_dir: PathBuf,
+    /// The program's process.
+    pub pid: u32,
+}
+
+/// A running pipeline. Killed when dropped.
+pub struct Pipeline {
+    child: Child,
+    log: PathBuf,
+    /// Where everything is.
+    pub info: RunInfo,
+}
+
+/// How a pipeline ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// How long it took from the signal on.
+    pub took: Duration,
+}
+
+impl Place {
+    /// Waits for its turn and makes the directory.
+    pub async fn new() -> Result<Self> {
+        let turn = TURN.acquire().await.context("the turns never end")?;
+        let dir = tempfile::Builder::new().prefix("snowmelt-").tempdir().context("temporary directory")?;
+        // A private cluster of root's belongs to another user, who has to get there.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+        Ok(Self { dir, _turn: turn })
+    }
+
+    /// The directory in which the data directory lies.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts the quick start on free ports and waits until its collector answers. May be called again after a stop.
+    pub async fn start(&self, more: &[&str]) -> Result<Pipeline> {
+        let log = self.dir.path().join("log");
+        let out = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(snowmelt()?)
+            .args(["run", "pipelines/quickstart.toml", "--data-dir"])
+            .arg(self.data())
+            .args(["--set", "collector.listen=127.0.0.1:0", "--set", "operator.listen=127.0.0.1:0"])
+            .args(more)
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting snowmelt")?;
+        let pid = child.id().context("it has only just started")?;
+        let mut pipeline = Pipeline { child, log, info: RunInfo::none() };
+        match pipeline.wait_until_ready(pid, &self.data().join("run.json")).await {
+            Ok(()) => Ok(pipeline),
+            Err(reason) => Err(reason.context(pipeline.log_tail())),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for file in crate::files(&self.data()).unwrap_or_default() {
+            if file.ends_with("postmaster.pid") {
+                stop_process_of(&file);
+            }
+        }
+    }
+}
+
+/// Stops the server whose pid file was left behind, at once: its data is about to go.
+fn stop_process_of(pid_file: &Path) {
+    let first_line = std::fs::read_to_string(pid_file).ok().and_then(|text| text.lines().next()?.trim().parse().ok());
+    if let Some(pid) = first_line {
+        signal(pid, libc::SIGQUIT);
+    }
+}
+
+impl RunInfo {
+    fn none() -> Self {
+        Self {
+            collector_url: String::new(),
+            operator_url: String::new(),
+            postgres_url: String::new(),
+            objects_dir: PathBuf::new(),
+            pid: 0,
+        }
+    }
+}
+
+impl Pipeline {
+    async fn wait_until_ready(&mut self, pid: u32, run_json: &Path) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < START {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("snowmelt run ended: {status}");
+            }
+            if let Some(info) = read_info(run_json, pid)? {
+                let health = format!("{}/health", info.collector_url);
+                if reqwest::get(&health).await.is_ok_and(|answer| answer.status().is_success()) {
+                    self.info = info;
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("snowmelt run was not ready within {START:?}")
+    }
+
+    /// Connects to its warehouse.
+    pub async fn warehouse(&self) -> Result<Warehouse> {
+        eventually(Duration::from_secs(20), || Warehouse::connect(&self.info.postgres_url)).await
+    }
+
+    /// Asks it to stop, as Ctrl-C does, and waits for its end.
+    pub async fn interrupt(mut self) -> Result<Stopped> {
+        let asked = Instant::now();
+        signal(self.info.pid, libc::SIGINT);
+        let ended = tokio::time::timeout(STOP, self.child.wait()).await;
+        let status = ended.with_context(|| format!("still running {STOP:?} after SIGINT\n{}", self.log_tail()))??;
+        Ok(Stopped { code: status.code(), took: asked.elapsed() })
+    }
+
+    /// Ends it at once, as a power cut does; what it started besides lives on.
+    pub async fn kill(mut self) -> Result<()> {
+        signal(self.info.pid, libc::SIGKILL);
+        let status = self.child.wait().await?;
+        ensure!(status.code().is_none(), "it ended by itself before it was killed: {status}");
+        Ok(())
+    }
+
+    /// The last lines that it printed.
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("its last lines:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    }
+}
+
+/// What stands in `run.json`, once this very process has written it.
+fn read_info(run_json: &Path, pid: u32) -> Result<Option<RunInfo>> {
+    match std::fs::read(run_json) {
+        Ok(text) => {
+            let info: RunInfo = serde_json::from_slice(&text).context("run.json")?;
+            Ok((info.pid == pid).then_some(info))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).context("run.json"),
+    }
+}
+
+#[allow(unsafe_code)] // the standard library cannot send a signal
+fn signal(pid: u32, signal: libc::c_int) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: `kill` takes two numbers and touches no memory. A process that has ended meanwhile is no error here.
+    unsafe { libc::kill(pid, signal) };
+}
