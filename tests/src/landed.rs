@@ -84,7 +84,7 @@ impl Warehouse {
 
     /// Waits until so many events and bad rows have landed, and a moment longer, so that one too many is noticed too.
     pub async fn wait_for(&self, events: u64, bad: u64, within: Duration) -> Result<()> {
-        eventually(within, || async {
+        eventually(within, async || {
             let counts = self.counts().await?;
             ensure!(counts.0 >= events && counts.1 >= bad, "landed {counts:?}, expected {:?}", (events, bad));
             Ok(())
@@ -161,6 +161,12 @@ impl Ledger {
             }
         }
         ledger
+    }
+
+    /// Takes in another one.
+    pub fn add(&mut self, other: Self) {
+        self.good.extend(other.good);
+        self.bad.extend(other.bad);
     }
 
     /// How many good and bad ones.

@@ -39,10 +39,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 }
 
 /// Tries again, ten times a second, until `attempt` gives a value or the time is over; then fails with its last reason.
-pub async fn eventually<T, F: Future<Output = Result<T>>>(
-    within: Duration,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T> {
+pub async fn eventually<T>(within: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         match attempt().await {

@@ -155,7 +155,7 @@ impl Pipeline {
 
     /// Connects to its warehouse.
     pub async fn warehouse(&self) -> Result<Warehouse> {
-        eventually(Duration::from_secs(20), || Warehouse::connect(&self.info.postgres_url)).await
+        eventually(Duration::from_secs(20), async || Warehouse::connect(&self.info.postgres_url).await).await
     }
 
     /// Asks it to stop, as Ctrl-C does, and waits for its end.

@@ -1,0 +1,8 @@
+//! Whole-product tests: the built program, real Postgres, real trackers.
+
+mod accounting;
+mod definitions;
+mod mistakes;
+mod replay;
+mod restart;
+mod trackers;
