@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn repeated_names_fractions_and_other_schemas_are_refused() {
-        let entry = json!({"name": "A", "priority": 1, "vendorPrefixes": [], "connection": {"embedded": {"path": "/"}}});
+        let entry =
+            json!({"name": "A", "priority": 1, "vendorPrefixes": [], "connection": {"embedded": {"path": "/"}}});
         let error = |value: Value| ResolverConfig::parse(&value).unwrap_err().to_string();
         assert_eq!(
             error(document(json!({"cacheSize": 5, "repositories": [entry, entry]}))),
@@ -214,7 +215,10 @@ mod tests {
         );
         assert!(error(document(json!({"cacheSize": 5.5, "repositories": [entry]}))).contains("cacheSize"));
         let other = json!({"schema": "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/2-0-0", "data": {}});
-        assert!(error(other).contains("does not match criterion iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-*"));
+        assert!(
+            error(other)
+                .contains("does not match criterion iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-*")
+        );
         let bare = json!({"name": "A", "priority": 1, "vendorPrefixes": [], "connection": {}});
         assert!(error(document(json!({"cacheSize": 5, "repositories": [bare]}))).contains("neither"));
     }

@@ -143,7 +143,8 @@ impl FromStr for SchemaKey {
         else {
             return Err(ParseError::IgluUri);
         };
-        let shaped = is_part(vendor, true) && is_part(name, false) && is_part(format, false) && is_loose_version(version);
+        let shaped =
+            is_part(vendor, true) && is_part(name, false) && is_part(format, false) && is_loose_version(version);
         if !shaped {
             return Err(ParseError::IgluUri);
         }
@@ -323,13 +324,17 @@ mod tests {
     #[test]
     fn a_bad_shape_and_a_bad_version_have_different_codes() {
         let code = |text: &str| text.parse::<SchemaKey>().unwrap_err();
-        for text in ["", "iglu:a/b/c", "IGLU:a/b/c/1-0-0", " iglu:a/b/c/1-0-0", "iglu:a/b/c/1-0-0 ", "iglu:a/b.c/d/1-0-0"] {
+        for text in
+            ["", "iglu:a/b/c", "IGLU:a/b/c/1-0-0", " iglu:a/b/c/1-0-0", "iglu:a/b/c/1-0-0 ", "iglu:a/b.c/d/1-0-0"]
+        {
             assert_eq!(code(text), ParseError::IgluUri, "{text}");
         }
         for text in ["iglu:a/b/c/1-0", "iglu:a/b/c/x-0-0", "iglu:ä/b/c/1-0-0", "iglu:a/b/c/1-0-0/"] {
             assert_eq!(code(text), ParseError::IgluUri, "{text}");
         }
-        for text in ["iglu:a/b/c/0-1-0", "iglu:a/b/c/01-0-0", "iglu:a/b/c/1-00-0", "iglu:a/b/c/--", "iglu:a/b/c/1-0-2147483648"] {
+        for text in
+            ["iglu:a/b/c/0-1-0", "iglu:a/b/c/01-0-0", "iglu:a/b/c/1-00-0", "iglu:a/b/c/--", "iglu:a/b/c/1-0-2147483648"]
+        {
             assert_eq!(code(text), ParseError::SchemaVer, "{text}");
         }
         let long = format!("iglu:{}/b/c/1-0-0", "v".repeat(129));
