@@ -48,6 +48,27 @@ impl FieldId {
     /// How many parameters the table has.
     pub(crate) const COUNT: usize = FIELDS.len();
 
+    /// The row of a name that is in the table, found by the compiler.
+    const fn of(name: &str) -> FieldId {
+        let wanted = key(name.as_bytes());
+        let mut at = 0;
+        while at < KEYS.len() {
+            if let Some(wanted) = wanted
+                && wanted == KEYS[at]
+            {
+                return FieldId(at as u8);
+            }
+            at += 1;
+        }
+        panic!("no parameter of this name is in the table")
+    }
+
+    pub(crate) const UNSTRUCT: FieldId = FieldId::of("ue_pr");
+    pub(crate) const UNSTRUCT_BASE64: FieldId = FieldId::of("ue_px");
+    pub(crate) const CONTEXTS: FieldId = FieldId::of("co");
+    pub(crate) const CONTEXTS_BASE64: FieldId = FieldId::of("cx");
+    pub(crate) const TRACKER_NETWORK_USERID: FieldId = FieldId::of("tnuid");
+
     #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)

@@ -6,6 +6,7 @@
 //! record read again after a crash gives the same events. Only [`config`] reads files.
 
 mod adapters;
+mod base64;
 pub mod config;
 mod convert;
 mod decimal;
@@ -28,6 +29,7 @@ mod validation;
 pub use config::EnrichConfig;
 pub use enrich::{Context, Enrich, Needs, Scratch};
 pub use ids::RecordSeed;
+pub use lengths::{Limits, UnsupportedLimits};
 pub use outputs::{Counts, OutRecord, Outputs};
 pub use parameters::{Pair, Parameters};
 pub use request::{Request, Source};

@@ -4,6 +4,12 @@ use std::sync::Arc;
 
 use snowmelt_iglu::SchemaCriterion;
 
+use super::anon_ip::AnonIp;
+use super::campaign_attribution::CampaignAttribution;
+use super::event_fingerprint::EventFingerprint;
+use super::ip_lookups::IpLookups;
+use super::referer_parser::RefererParser;
+use super::ua_parser::UaParser;
 use super::{Assets, ConfigDocument, ConfigError, Enrichment};
 
 /// How one enrichment is configured and built. To add an enrichment: write its file, put its functions here.
@@ -20,14 +26,13 @@ struct Kind {
 
 enum Maker {
     /// URIs of the files it needs, and how it is made from its document and them.
-    #[allow(dead_code)] // until the first enrichment stands here
-    Made {
-        assets: fn(&ConfigDocument) -> Result<Vec<String>, ConfigError>,
-        build: fn(&ConfigDocument, &Assets) -> Result<Arc<dyn Enrichment>, ConfigError>,
-    },
+    Made { assets: AssetsOf, build: Build },
     /// Known to the original, not built yet.
     NotAvailable,
 }
+
+type AssetsOf = fn(&ConfigDocument) -> Result<Vec<String>, ConfigError>;
+type Build = fn(&ConfigDocument, &Assets) -> Result<Arc<dyn Enrichment>, ConfigError>;
 
 const CORE: &str = "com.snowplowanalytics.snowplow";
 const ENRICHMENTS: &str = "com.snowplowanalytics.snowplow.enrichments";
@@ -36,25 +41,34 @@ const fn missing(name: &'static str, vendor: &'static str, version: &'static str
     Kind { name, vendor, version, several: false, maker: Maker::NotAvailable }
 }
 
+const fn made(name: &'static str, vendor: &'static str, version: &'static str, assets: AssetsOf, build: Build) -> Kind {
+    Kind { name, vendor, version, several: false, maker: Maker::Made { assets, build } }
+}
+
+/// For enrichments that need no file.
+fn no_assets(_: &ConfigDocument) -> Result<Vec<String>, ConfigError> {
+    Ok(Vec::new())
+}
+
 static KINDS: [Kind; 21] = [
-    missing("anon_ip", CORE, "1-0"),
+    made("anon_ip", CORE, "1-0", no_assets, AnonIp::build),
     missing("api_request_enrichment_config", ENRICHMENTS, "1-0"),
     missing("asn_lookups", ENRICHMENTS, "1-0"),
     missing("bot_detection_enrichment_config", ENRICHMENTS, "1-0"),
-    missing("campaign_attribution", CORE, "1-0"),
+    made("campaign_attribution", CORE, "1-0", no_assets, CampaignAttribution::build),
     missing("cookie_extractor_config", CORE, "1-0"),
     missing("cross_navigation_config", ENRICHMENTS, "1-0"),
     missing("currency_conversion_config", CORE, "1-0"),
-    missing("event_fingerprint_config", CORE, "1-0"),
+    made("event_fingerprint_config", CORE, "1-0", no_assets, EventFingerprint::build),
     missing("event_spec_enrichment_config", ENRICHMENTS, "1-0"),
     missing("http_header_extractor_config", ENRICHMENTS, "1-0"),
     missing("iab_spiders_and_robots_enrichment", ENRICHMENTS, "1-0"),
-    missing("ip_lookups", CORE, "2-0"),
+    made("ip_lookups", CORE, "2-0", IpLookups::assets, IpLookups::build),
     Kind { several: true, ..missing("javascript_script_config", CORE, "1-0") },
     missing("pii_enrichment_config", ENRICHMENTS, "2-0"),
-    missing("referer_parser", CORE, "2-0"),
+    made("referer_parser", CORE, "2-0", RefererParser::assets, RefererParser::build),
     missing("sql_query_enrichment_config", ENRICHMENTS, "1-0"),
-    missing("ua_parser_config", CORE, "1-0"),
+    made("ua_parser_config", CORE, "1-0", UaParser::assets, UaParser::build),
     missing("user_agent_utils_config", CORE, "1-0"),
     missing("weather_enrichment_config", ENRICHMENTS, "1-0"),
     missing("yauaa_enrichment_config", ENRICHMENTS, "1-0"),

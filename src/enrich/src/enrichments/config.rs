@@ -1,10 +1,12 @@
 //! Configuration documents of enrichments and the files they name (enrichments 1, 2).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde_json::Value;
 use snowmelt_iglu::{ParseError, SchemaKey, SelfDescribing};
+use snowmelt_protocol::badrow::EnrichmentRef;
 
 /// One self-describing configuration document.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +60,9 @@ pub enum ConfigError {
         reason: String,
     },
     /// The enrichment exists in the original but not here.
-    #[error("enrichment '{0}' is not available in this version; set \"enabled\": false in its configuration to run without it")]
+    #[error(
+        "enrichment '{0}' is not available in this version; set \"enabled\": false in its configuration to run without it"
+    )]
     NotAvailable(String),
 }
 
@@ -77,15 +81,21 @@ impl ConfigDocument {
     /// Its `parameters`.
     pub fn settings(&self) -> Settings<'_> {
         const NONE: &Value = &Value::Null;
-        Settings { value: self.data.get("parameters").unwrap_or(NONE), path: "parameters" }
+        Settings { value: self.data.get("parameters").unwrap_or(NONE), path: Cow::Borrowed("parameters") }
+    }
+
+    /// How failures of the enrichment that this document configures show it.
+    pub fn id(&self, identifier: &'static str) -> EnrichmentRef {
+        EnrichmentRef { schema_key: self.schema.uri().to_owned().into(), identifier: identifier.into() }
     }
 }
 
 /// A part of a configuration document, with typed access that reports what is wrong.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings<'a> {
     value: &'a Value,
-    path: &'a str,
+    /// Dotted, for messages.
+    path: Cow<'a, str>,
 }
 
 impl<'a> Settings<'a> {
@@ -120,6 +130,15 @@ impl<'a> Settings<'a> {
     pub fn flag_or(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
         let Some(value) = self.member(name) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.error(name, "Boolean", format!("found {value}")))
+    }
+
+    /// An object, as settings of their own.
+    pub fn object(&self, name: &str) -> Result<Settings<'a>, ConfigError> {
+        let value = self.required(name, "Object")?;
+        if !value.is_object() {
+            return Err(self.error(name, "Object", format!("found {value}")));
+        }
+        Ok(Settings { value, path: Cow::Owned(format!("{}.{name}", self.path)) })
     }
 
     /// A list of texts.

@@ -4,9 +4,17 @@
 //! An enrichment is pure: it was built from its configuration document and its assets, and knows no clock, no network
 //! and no other enrichment. Each stands in a file of its name; [`catalog`] is the table that finds it.
 
+mod anon_ip;
+mod campaign_attribution;
 mod catalog;
 mod config;
+mod event_fingerprint;
+mod ip_lookups;
+mod referer_parser;
 mod run;
+#[cfg(test)]
+mod tests;
+mod ua_parser;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +26,7 @@ use snowmelt_protocol::event::EnrichedEvent;
 
 pub use config::{Assets, ConfigDocument, ConfigError, Settings};
 pub(crate) use run::{Phase, run};
+pub use ua_parser::DEFAULT_RULES as DEFAULT_USER_AGENT_RULES;
 
 use crate::parameters::{Pair, Parameters};
 use crate::uri::Uri;
@@ -70,6 +79,17 @@ pub struct Entity {
     pub schema: SchemaKey,
     /// The data as compact JSON (enrich-core 4.2).
     pub data: String,
+}
+
+impl Entity {
+    /// Appends `{"schema":...,"data":...}`.
+    pub(crate) fn write(&self, out: &mut String) {
+        out.push_str("{\"schema\":\"");
+        out.push_str(self.schema.uri());
+        out.push_str("\",\"data\":");
+        out.push_str(&self.data);
+        out.push('}');
+    }
 }
 
 /// What an enrichment sees of one event, and may change of it.

@@ -6,7 +6,7 @@ mod strict;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub(crate) use strict::{check_query, is_legal};
+pub(crate) use strict::check_query;
 
 /// A parsed URI: its text and where its components lie in it. Components are raw: nothing is decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

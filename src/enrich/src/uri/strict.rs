@@ -89,7 +89,11 @@ fn is(byte: u8, class: u16) -> bool {
 
 /// Characters outside ASCII that Java takes as they are: neither control nor space.
 fn is_other(character: char) -> bool {
-    let space = matches!(character, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
+    let space = matches!(
+        character,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200a}' | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    );
     !character.is_ascii() && !space && !('\u{80}'..='\u{9f}').contains(&character)
 }
 
@@ -342,9 +346,4 @@ pub(crate) fn check_query(query: &str) -> Result<&str, String> {
         // Not reachable: the same rules were broken above.
         Ok(_) => Ok(&query[..end]),
     }
-}
-
-/// Whether the strict grammar takes the text.
-pub(crate) fn is_legal(text: &str) -> bool {
-    parse(text).is_ok()
 }

@@ -26,7 +26,18 @@ fn hosts_follow_the_rules_of_java() {
     assert_eq!(host("http://[fe80::1%eth0]/").as_deref(), Some("[fe80::1%eth0]"));
     assert_eq!(host("http://localhost").as_deref(), Some("localhost"));
     assert_eq!(host("http://1abc/").as_deref(), Some("1abc"));
-    for nothing in ["http://a_b.c/", "http://é.b/", "http://a..b/", "http://-a.b/", "http://a-.b/", "http://a.1b/", "http://1.2.3.4.5/", "http://a:b/", "mailto:x@y", "/path"] {
+    for nothing in [
+        "http://a_b.c/",
+        "http://é.b/",
+        "http://a..b/",
+        "http://-a.b/",
+        "http://a-.b/",
+        "http://a.1b/",
+        "http://1.2.3.4.5/",
+        "http://a:b/",
+        "mailto:x@y",
+        "/path",
+    ] {
         assert_eq!(host(nothing), None, "{nothing}");
     }
 }
@@ -34,7 +45,10 @@ fn hosts_follow_the_rules_of_java() {
 #[test]
 fn an_opaque_uri_has_no_path() {
     let uri = Uri::parse("mailto:x@y#z").unwrap();
-    assert_eq!((uri.scheme(), uri.path(), uri.query(), uri.fragment(), uri.port()), (Some("mailto"), None, None, Some("z"), 80));
+    assert_eq!(
+        (uri.scheme(), uri.path(), uri.query(), uri.fragment(), uri.port()),
+        (Some("mailto"), None, None, Some("z"), 80)
+    );
 }
 
 #[test]
@@ -47,7 +61,11 @@ fn ports_default_by_the_exact_scheme() {
 fn an_address_without_authority_is_refused() {
     let error = Uri::parse("http://").unwrap_err();
     assert_eq!(error.strict, "Expected authority at index 7: http://");
-    assert!(error.to_string().starts_with("Provided URI [http://] could not be parsed, neither by Java parsing (error: [Expected"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("Provided URI [http://] could not be parsed, neither by Java parsing (error: [Expected")
+    );
 }
 
 #[test]
@@ -64,7 +82,7 @@ proptest::proptest! {
             if let Ok(uri) = Uri::parse(&text) {
                 let parts = [uri.scheme(), uri.host(), uri.path(), uri.query(), uri.fragment()];
                 proptest::prop_assert!(parts.iter().flatten().all(|part| uri.as_str().contains(part)));
-                proptest::prop_assert!(is_legal(uri.as_str()));
+                proptest::prop_assert!(strict::parse(uri.as_str()).is_ok());
             }
             let _legal = check_query(&text);
         }
