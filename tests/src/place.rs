@@ -86,7 +86,7 @@ impl Place {
         let child = Command::new(snowmelt()?)
             .args(["run", "pipelines/quickstart.toml", "--data-dir"])
             .arg(self.data())
-            .args(["--set", "collector.listen=127.0.0.1:0", "--set", "operator.listen=127.0.0.1:0"])
+            .args(["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"])
             .args(more)
             .current_dir(root())
             .stdin(Stdio::null())

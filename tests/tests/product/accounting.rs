@@ -93,7 +93,7 @@ async fn tail_shows_what_is_in_each_stream_as_json() -> Result<()> {
     for (stream, lines, member) in
         [("raw", requests.len(), "path"), ("enriched", 108, "event_id"), ("bad-1", 12, "data")]
     {
-        let tail = run_to_end(&["tail", stream, "--from", "oldest", "--json", "--data-dir", data]).await?;
+        let tail = run_to_end(&["tail", stream, "--from", "oldest", "--data-dir", data]).await?;
         assert_eq!(tail.code, Some(0), "{tail:?}");
         let shown: Vec<Value> = tail.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
         assert_eq!(shown.len(), lines, "{stream}");

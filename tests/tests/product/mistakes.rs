@@ -84,7 +84,7 @@ async fn a_port_in_use_is_the_machines_trouble() -> Result<()> {
     let place = Place::new().await?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let run = quickstart(&place, &[&format!("collector.listen={address}"), "operator.listen=127.0.0.1:0"]).await?;
+    let run = quickstart(&place, &[&format!("collector.listen={address}"), "backend.operator=127.0.0.1:0"]).await?;
     assert_one_message(&run, MACHINE, &[&address, "in use"]);
     Ok(())
 }
@@ -95,9 +95,9 @@ async fn a_postgres_that_is_not_there_is_the_machines_trouble() -> Result<()> {
     let run = quickstart(
         &place,
         &[
-            "postgres.url=postgres://nobody@127.0.0.1:9/nothing",
+            "backend.postgres=postgres://nobody@127.0.0.1:9/nothing",
             "collector.listen=127.0.0.1:0",
-            "operator.listen=127.0.0.1:0",
+            "backend.operator=127.0.0.1:0",
         ],
     )
     .await?;
@@ -108,8 +108,13 @@ async fn a_postgres_that_is_not_there_is_the_machines_trouble() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_without_shards_is_a_mistake() -> Result<()> {
     let place = Place::new().await?;
-    let run = quickstart(&place, &["streams.raw.shards=0"]).await?;
-    assert_one_message(&run, USER, &["raw", "shards"]);
+    let collector = root().join("pipelines/collector.toml");
+    let file = place.path().join("shardless.toml");
+    let text = format!("include = [{collector:?}]\n[[stream]]\nname = \"raw\"\nshards = 0\n");
+    std::fs::write(&file, text)?;
+    let file = file.to_str().context("a temporary directory has a plain name")?;
+    let run = run_to_end(&["run", file]).await?;
+    assert_one_message(&run, USER, &["shardless.toml", "shards"]);
     Ok(())
 }
 

@@ -53,8 +53,9 @@ async fn recorded_requests_arrive_and_only_the_known_bad_ones_are_bad_rows() -> 
 
     let place = Place::new().await?;
     // Some were recorded from a tracker that was told to post to a path of its own.
-    let own_path = "collector.paths./com.acme/track=/com.snowplowanalytics.snowplow/tp2";
-    let pipeline = place.start(&["--set", own_path]).await?;
+    let own_path = place.path().join("collector.hocon");
+    std::fs::write(&own_path, r#"collector.paths { "/com.acme/track" = "/com.snowplowanalytics.snowplow/tp2" }"#)?;
+    let pipeline = place.start(&["--set", &format!("collector.config={}", own_path.display())]).await?;
     let warehouse = pipeline.warehouse().await?;
     let address = pipeline.info.collector_url.trim_start_matches("http://").to_owned();
     tokio::task::spawn_blocking(move || requests.iter().try_for_each(|request| replay(&address, request))).await??;
