@@ -5,8 +5,15 @@
 //! - [`EventLoader`] and [`BadRowLoader`]: one call loads one batch of one shard in ONE transaction, which also
 //!   stores the shard's progress, so that every record is loaded exactly once.
 
+mod atomic;
+mod cast;
+mod catalog;
 pub mod cluster;
+mod copy;
+mod fault;
+mod java;
 mod load;
+mod models;
 mod schemas;
 mod warehouse;
 

@@ -1,11 +1,18 @@
 //! One database schema of one PostgreSQL database, and the pool of connections to it.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
+use snowmelt_iglu::ddl::quote_identifier;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+
+use crate::atomic::{EVENTS, create_events};
+use crate::catalog::{self, lock_name};
+use crate::fault::Fault;
 
 /// How to reach the database and how long to wait for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WarehouseOptions {
     /// `postgres://user:password@host:port/database?sslmode=...`. Never logged.
     pub url: String,
@@ -36,6 +43,19 @@ impl WarehouseOptions {
     }
 }
 
+impl std::fmt::Debug for WarehouseOptions {
+    /// Without the URL, which holds the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WarehouseOptions")
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("lock_timeout", &self.lock_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why the warehouse cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WarehouseError {
@@ -44,17 +64,16 @@ pub enum WarehouseError {
     Url(String),
     /// The server does not answer, or refuses us.
     #[error("no connection to the database: {0}")]
-    Connect(#[source] sqlx::Error),
+    Connect(String),
     /// A statement of the preparation failed.
-    #[error("schema {schema}: {what} failed")]
+    #[error("database schema {schema}: {what} failed: {message}")]
     Prepare {
         /// Database schema.
         schema: String,
         /// What was being done.
         what: &'static str,
         /// The database's answer.
-        #[source]
-        source: sqlx::Error,
+        message: String,
     },
 }
 
@@ -64,3 +83,107 @@ pub struct Warehouse {
     pub(crate) pool: PgPool,
     pub(crate) schema: String,
 }
+
+impl Warehouse {
+    /// Connects, and creates the database schema and `snowmelt.progress` if they are missing.
+    ///
+    /// # Errors
+    /// [`WarehouseError`] when the server is away, refuses, or does not let us create what is missing.
+    pub async fn connect(options: &WarehouseOptions) -> Result<Self, WarehouseError> {
+        let connect = PgConnectOptions::from_str(&options.url)
+            .map_err(|error| WarehouseError::Url(error.to_string()))?
+            .application_name("snowmelt")
+            .disable_statement_logging();
+        let settings = session_settings(options);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(connect)
+            .await
+            .map_err(|error| WarehouseError::Connect(Fault::from(error).message))?;
+        let warehouse = Self { pool, schema: options.schema.clone() };
+        warehouse.prepare("creating the schema", &warehouse.schema, None).await?;
+        warehouse.prepare("creating snowmelt.progress", "snowmelt", Some(CREATE_PROGRESS)).await?;
+        Ok(warehouse)
+    }
+
+    /// The pool, for queries by hand.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The database schema of all tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Closes all connections, waiting for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Creates `events` if it is missing.
+    pub(crate) async fn prepare_events(&self) -> Result<(), WarehouseError> {
+        let qualified = format!("{}.{EVENTS}", quote_identifier(&self.schema));
+        self.prepare("creating events", &self.schema, Some(&create_events(&qualified))).await
+    }
+
+    /// Creates a schema if it is missing (only then the right to is needed) and runs a statement, alone in the cluster.
+    async fn prepare(
+        &self,
+        what: &'static str,
+        schema: &str,
+        statement: Option<&str>,
+    ) -> Result<(), WarehouseError> {
+        let failed = |error: sqlx::Error| WarehouseError::Prepare {
+            schema: schema.to_owned(),
+            what,
+            message: Fault::from(error).message,
+        };
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let run = async |connection: &mut PgConnection| -> Result<(), sqlx::Error> {
+            lock_name(connection, schema).await?;
+            if !catalog::schema_exists(connection, schema).await? {
+                let sql = format!("CREATE SCHEMA IF NOT EXISTS {}", quote_identifier(schema));
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+            }
+            if let Some(statement) = statement {
+                sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await?;
+            }
+            Ok(())
+        };
+        run(&mut transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+/// What each session is set to: limits, UTC, and dates and texts read the usual way.
+fn session_settings(options: &WarehouseOptions) -> String {
+    format!(
+        "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 300000; \
+         SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET standard_conforming_strings = on; \
+         SET client_min_messages = warning",
+        options.statement_timeout.as_millis(),
+        options.lock_timeout.as_millis(),
+    )
+}
+
+/// How far each shard is loaded. `sub_sequence` counts the parts of an aggregated record; the highest value means all.
+const CREATE_PROGRESS: &str = "CREATE TABLE IF NOT EXISTS snowmelt.progress (
+    application TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    shard TEXT NOT NULL,
+    sequence NUMERIC(60, 0) NOT NULL,
+    sub_sequence BIGINT NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (application, stream, shard)
+)";

@@ -1,16 +1,28 @@
 //! Loading: one call is one batch of one shard is one transaction.
 
-use std::sync::{Arc, Mutex};
+mod batch;
+mod events;
+mod json_records;
+mod position;
+mod progress;
+mod transaction;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use snowmelt_iglu::Clock;
+use snowmelt_protocol::badrow::Processor;
 
+use crate::models::Models;
 use crate::{SchemaProvider, Warehouse, WarehouseError};
+use batch::Purpose;
+use transaction::Core;
 
 /// One record of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct InputRecord<'a> {
-    /// Sequence number, in decimal.
+    /// Sequence number in decimal; `123:4` for part 4 of an aggregated record.
     pub sequence: &'a str,
     /// An enriched TSV line, or a self-describing JSON.
     pub data: &'a [u8],
@@ -30,7 +42,7 @@ pub struct ProgressKey {
 /// A record that cannot be loaded, as the line for the bad stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// Sequence number of the record it came from (the origin by which a repeated put is recognised).
+    /// Sequence number of the record it came from, as given: the origin by which a repeated put is recognised.
     pub sequence: String,
     /// The bad row, compact JSON without a line feed.
     pub line: String,
@@ -40,7 +52,7 @@ pub struct BadRow {
 /// (recognisable by their sequence) instead of losing them.
 #[async_trait]
 pub trait BadSink: Send + Sync {
-    /// Returns when all rows are durable.
+    /// Returns when all rows are durable. Never called without rows.
     ///
     /// # Errors
     /// A text for the log; the batch is rolled back and [`LoadError::BadSink`] returned.
@@ -49,7 +61,24 @@ pub trait BadSink: Send + Sync {
 
 /// Keeps bad rows in memory: for tests and for loads by hand.
 #[derive(Debug, Default)]
-pub struct CollectBad(pub Mutex<Vec<BadRow>>);
+pub struct CollectBad {
+    rows: Mutex<Vec<BadRow>>,
+}
+
+impl CollectBad {
+    /// What came so far; leaves nothing.
+    pub fn take(&self) -> Vec<BadRow> {
+        std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl BadSink for CollectBad {
+    async fn deliver(&self, rows: &[BadRow]) -> Result<(), String> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(rows);
+        Ok(())
+    }
+}
 
 /// What a batch did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,17 +87,17 @@ pub struct LoadReport {
     pub records: u64,
     /// Rows written, those of entities included.
     pub rows: u64,
-    /// Records at or below the stored progress: loaded by an earlier call.
+    /// Records at or below the stored progress: dealt with by an earlier call.
     pub skipped: u64,
     /// Records that became bad rows, delivered to the sink.
     pub bad: u64,
 }
 
-/// Why a batch was not loaded. Nothing of it is in the database (but see [`LoadError::Unknown`]); the same call may be
-/// repeated with the same records: what was committed is skipped.
+/// Why a batch was not loaded. Nothing of it is in the database, unless the connection broke while committing; either
+/// way the same call may be repeated with the same records: what was committed is skipped then.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The database is away, overloaded or refuses: wait and repeat.
+    /// The database is away, overloaded or refuses.
     #[error("shard {shard}: the database failed: {message}")]
     Database {
         /// Shard of the batch.
@@ -78,35 +107,89 @@ pub enum LoadError {
         /// The database's words.
         message: String,
     },
+    /// A registry does not answer, and its patience is not over.
+    #[error("shard {shard}: a schema registry does not answer: {message}")]
+    Registry {
+        /// Shard of the batch.
+        shard: String,
+        /// The message that will stand in the bad row when patience is over.
+        message: String,
+    },
+    /// The bad stream does not take the bad rows.
+    #[error("shard {shard}: bad rows were not taken: {message}")]
+    BadSink {
+        /// Shard of the batch.
+        shard: String,
+        /// The sink's words.
+        message: String,
+    },
+    /// The whole call took too long.
+    #[error("shard {shard}: not loaded within {after:?}")]
+    Timeout {
+        /// Shard of the batch.
+        shard: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// Others move the progress of this shard all the time: two owners.
+    #[error("shard {shard}: somebody else is loading it")]
+    Contended {
+        /// Shard of the batch.
+        shard: String,
+    },
+    /// A sequence number is none. A fault of the caller.
+    #[error("shard {shard}: {sequence:?} is no sequence number")]
+    Sequence {
+        /// Shard of the batch.
+        shard: String,
+        /// What was given.
+        sequence: String,
+    },
 }
 
 impl LoadError {
-    /// Whether to wait and repeat. All are today: what is wrong with a single record is a bad row, not an error.
+    /// Whether to wait (with back-off) and repeat the call. What is wrong with a single record is a bad row, not an
+    /// error, so that only a fault of the caller is final.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        true
+        !matches!(self, Self::Sequence { .. })
     }
 }
 
 /// Settings of a loader.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LoaderOptions {
-    /// Processor of the bad rows.
-    pub artifact: String,
-    /// Processor version of the bad rows.
-    pub version: String,
+    /// Who the bad rows say refused the record.
+    pub processor: Processor,
     /// How long a registry that does not answer is waited for before its events become bad rows.
     pub registry_patience: Duration,
     /// One call of `load` gives up after this time, whatever it waits for.
     pub load_timeout: Duration,
+    /// Time for bad rows, milliseconds since the epoch.
+    pub clock: Clock,
+}
+
+impl LoaderOptions {
+    /// Ten minutes of patience, two minutes a batch.
+    #[must_use]
+    pub fn new(processor: Processor, clock: Clock) -> Self {
+        Self {
+            processor,
+            registry_patience: Duration::from_secs(600),
+            load_timeout: Duration::from_secs(120),
+            clock,
+        }
+    }
 }
 
 /// Loads enriched events (TSV) into `events` and one table an entity type. One for all shards; cheap to clone.
 #[derive(Clone)]
-pub struct EventLoader {}
+pub struct EventLoader {
+    core: Arc<Core>,
+}
 
 impl EventLoader {
-    /// Creates `events` and `snowmelt.progress` if missing.
+    /// Creates `events` if it is missing.
     ///
     /// # Errors
     /// [`WarehouseError`] when the database is away or refuses.
@@ -115,15 +198,21 @@ impl EventLoader {
         schemas: Arc<dyn SchemaProvider>,
         options: LoaderOptions,
     ) -> Result<Self, WarehouseError> {
-        let _ = (warehouse, schemas, options);
-        todo!()
+        warehouse.prepare_events().await?;
+        let purpose = Purpose::Events(events::EventsTable::read(&warehouse).await?);
+        let models = Models::new(warehouse.clone(), schemas, true, options.registry_patience);
+        Ok(Self { core: Arc::new(Core { warehouse, models, purpose, options }) })
     }
 
-    /// Loads a batch of one shard, ascending by sequence, in one transaction with the progress `last_sequence`.
-    /// Calls of one shard must not overlap (they are serialised by the database if they do).
+    /// Loads a batch of one shard, ascending by sequence, in one transaction with the progress `last_sequence` (that of
+    /// the last record, or a later one when records after it were filtered out). `last_sequence` without a part means
+    /// the whole aggregated record. Rows are written in the order of the records. Calls for one shard must not overlap;
+    /// if they do (two owners), the database serialises them and each record is still loaded once.
+    ///
+    /// Dropping the future rolls the batch back.
     ///
     /// # Errors
-    /// [`LoadError`]; nothing is loaded then and the call may be repeated.
+    /// [`LoadError`]; the call may be repeated.
     pub async fn load(
         &self,
         records: &[InputRecord<'_>],
@@ -131,33 +220,36 @@ impl EventLoader {
         last_sequence: &str,
         bad: &dyn BadSink,
     ) -> Result<LoadReport, LoadError> {
-        let _ = (records, progress, last_sequence, bad);
-        todo!()
+        self.core.load(records, progress, last_sequence, bad).await
+    }
+
+    /// Up to where the shard is loaded; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`LoadError::Database`].
+    pub async fn stored_progress(&self, progress: &ProgressKey) -> Result<Option<String>, LoadError> {
+        self.core.stored_progress(progress).await
     }
 }
 
 /// Loads self-describing JSON (bad rows) into one table a kind. One for all shards; cheap to clone.
 #[derive(Clone)]
-pub struct BadRowLoader {}
+pub struct BadRowLoader {
+    core: Arc<Core>,
+}
 
 impl BadRowLoader {
-    /// Creates `snowmelt.progress` if missing.
-    ///
-    /// # Errors
-    /// [`WarehouseError`] when the database is away or refuses.
-    pub async fn new(
-        warehouse: Warehouse,
-        schemas: Arc<dyn SchemaProvider>,
-        options: LoaderOptions,
-    ) -> Result<Self, WarehouseError> {
-        let _ = (warehouse, schemas, options);
-        todo!()
+    /// A loader into the warehouse's schema. Makes no table before the first record of its kind.
+    #[must_use]
+    pub fn new(warehouse: Warehouse, schemas: Arc<dyn SchemaProvider>, options: LoaderOptions) -> Self {
+        let models = Models::new(warehouse.clone(), schemas, false, options.registry_patience);
+        Self { core: Arc::new(Core { warehouse, models, purpose: Purpose::Json, options }) }
     }
 
     /// As [`EventLoader::load`].
     ///
     /// # Errors
-    /// [`LoadError`]; nothing is loaded then and the call may be repeated.
+    /// [`LoadError`]; the call may be repeated.
     pub async fn load(
         &self,
         records: &[InputRecord<'_>],
@@ -165,7 +257,14 @@ impl BadRowLoader {
         last_sequence: &str,
         bad: &dyn BadSink,
     ) -> Result<LoadReport, LoadError> {
-        let _ = (records, progress, last_sequence, bad);
-        todo!()
+        self.core.load(records, progress, last_sequence, bad).await
+    }
+
+    /// Up to where the shard is loaded; `None` when nothing is.
+    ///
+    /// # Errors
+    /// [`LoadError::Database`].
+    pub async fn stored_progress(&self, progress: &ProgressKey) -> Result<Option<String>, LoadError> {
+        self.core.stored_progress(progress).await
     }
 }

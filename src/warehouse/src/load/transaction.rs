@@ -1,0 +1,318 @@
+//! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
+//! delivery of bad rows and the new progress.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
+
+use super::batch::{Batch, BatchTable, Purpose, Unusable};
+use super::events::add_event;
+use super::json_records::{Refusal, add_json};
+use super::position::Position;
+use super::progress;
+use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
+use crate::Warehouse;
+use crate::fault::Fault;
+use crate::models::{Models, NotReady};
+
+/// COPY data goes to the server in pieces of this size.
+const COPY_CHUNK: usize = 256 * 1024;
+/// Records between two points where other tasks of the thread may run.
+const RECORDS_A_TURN: usize = 128;
+/// How often somebody else may move the progress before we give up.
+const MAX_CONTENTIONS: usize = 5;
+
+/// What both loaders are.
+pub(super) struct Core {
+    pub(super) warehouse: Warehouse,
+    pub(super) models: Models,
+    pub(super) purpose: Purpose,
+    pub(super) options: LoaderOptions,
+}
+
+/// The end of a transaction.
+enum Outcome {
+    Committed(LoadReport),
+    /// Somebody else moved the progress in between.
+    Moved,
+}
+
+/// A failure inside the transaction.
+enum Failure {
+    Database(Fault),
+    BadSink(String),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Core {
+    pub(super) async fn load(
+        &self,
+        records: &[InputRecord<'_>],
+        key: &ProgressKey,
+        last_sequence: &str,
+        bad: &dyn BadSink,
+    ) -> Result<LoadReport, LoadError> {
+        let after = self.options.load_timeout;
+        let work = Box::pin(self.load_untimed(records, key, last_sequence, bad));
+        tokio::time::timeout(after, work)
+            .await
+            .unwrap_or_else(|_| Err(LoadError::Timeout { shard: key.shard.clone(), after }))
+    }
+
+    pub(super) async fn stored_progress(&self, key: &ProgressKey) -> Result<Option<String>, LoadError> {
+        let read = async {
+            let mut connection = self.warehouse.pool.acquire().await?;
+            progress::read(&mut connection, key).await
+        };
+        let stored = read.await.map_err(|error| database_error(key, error.into()))?;
+        Ok(stored.map(|position| position.to_string()))
+    }
+
+    async fn load_untimed(
+        &self,
+        records: &[InputRecord<'_>],
+        key: &ProgressKey,
+        last_sequence: &str,
+        bad: &dyn BadSink,
+    ) -> Result<LoadReport, LoadError> {
+        let no_sequence =
+            |sequence: &str| LoadError::Sequence { shard: key.shard.clone(), sequence: sequence.to_owned() };
+        let last = Position::up_to(last_sequence).ok_or_else(|| no_sequence(last_sequence))?;
+        let positions = records
+            .iter()
+            .map(|record| Position::of_record(record.sequence).ok_or_else(|| no_sequence(record.sequence)))
+            .collect::<Result<Vec<_>, _>>()?;
+        for _ in 0..MAX_CONTENTIONS {
+            let stored = {
+                let connection = self.warehouse.pool.acquire().await;
+                let mut connection = connection.map_err(|error| database_error(key, error.into()))?;
+                let read = progress::read(&mut connection, key).await;
+                read.map_err(|error| database_error(key, error.into()))?
+            };
+            let is_new = |position: &Position| stored.as_ref().is_none_or(|stored| position > stored);
+            let new: Vec<InputRecord<'_>> =
+                records.iter().zip(&positions).filter(|(_, at)| is_new(at)).map(|(record, _)| *record).collect();
+            let skipped = (records.len() - new.len()) as u64;
+            if new.is_empty() && !is_new(&last) {
+                return Ok(LoadReport { skipped, ..LoadReport::default() });
+            }
+            let mut unusable = Unusable::new();
+            let mut batch = self.build(&new, key, &mut unusable).await?;
+            let target = if is_new(&last) { &last } else { stored.as_ref().unwrap_or(&last) };
+            match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
+                Ok(Outcome::Committed(report)) => return Ok(LoadReport { skipped, ..report }),
+                Ok(Outcome::Moved) => {}
+                Err(Failure::BadSink(message)) => {
+                    return Err(LoadError::BadSink { shard: key.shard.clone(), message });
+                }
+                Err(Failure::Database(fault)) => {
+                    if fault.is_about_tables() {
+                        batch.tables.iter().flat_map(|table| &table.model).for_each(|model| self.models.forget(&model.id));
+                    }
+                    return Err(database_error(key, fault));
+                }
+            }
+        }
+        Err(LoadError::Contended { shard: key.shard.clone() })
+    }
+
+    /// The rows of the records; makes the tables they need ready first.
+    async fn build<'a>(
+        &'a self,
+        records: &[InputRecord<'_>],
+        key: &ProgressKey,
+        unusable: &'a mut Unusable,
+    ) -> Result<Batch<'a>, LoadError> {
+        loop {
+            let needs = {
+                let mut batch = Batch::new(&self.purpose, &self.models, unusable);
+                self.add_records(&mut batch, records).await;
+                std::mem::take(&mut batch.needs)
+            };
+            if needs.is_empty() {
+                break;
+            }
+            for schema in needs {
+                match self.models.prepare(&schema).await {
+                    Ok(_) => {}
+                    Err(NotReady::Bad(message)) => {
+                        unusable.insert(crate::models::ModelId::of(&schema), message);
+                    }
+                    Err(NotReady::Registry(message)) => {
+                        return Err(LoadError::Registry { shard: key.shard.clone(), message: format!("{message:?}") });
+                    }
+                    Err(NotReady::Database(fault)) => return Err(database_error(key, fault)),
+                }
+            }
+        }
+        let mut batch = Batch::new(&self.purpose, &self.models, unusable);
+        self.add_records(&mut batch, records).await;
+        Ok(batch)
+    }
+
+    async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
+        let refusal = self.refusal();
+        for (place, record) in records.iter().enumerate() {
+            match &self.purpose {
+                Purpose::Events(events) => add_event(events, batch, place, record, refusal),
+                Purpose::Json => add_json(batch, place, record, refusal),
+            }
+            if place % RECORDS_A_TURN == RECORDS_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn refusal(&self) -> Refusal<'_> {
+        Refusal { processor: &self.options.processor, now_ms: (self.options.clock)() }
+    }
+
+    /// The transaction. Whatever ends it early, the future's drop included, closes the connection, so that no half-sent
+    /// COPY is ever mistaken for something else and the server rolls back.
+    async fn run(
+        &self,
+        records: &[InputRecord<'_>],
+        batch: &mut Batch<'_>,
+        key: &ProgressKey,
+        stored: Option<&Position>,
+        target: &Position,
+        bad: &dyn BadSink,
+    ) -> Result<Outcome, Failure> {
+        let mut session = Session { connection: self.warehouse.pool.acquire().await?, finished: false };
+        let connection = &mut *session.connection;
+        sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
+        if progress::lock(connection, key).await?.as_ref() != stored {
+            sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+            session.finished = true;
+            return Ok(Outcome::Moved);
+        }
+        let mut report = LoadReport::default();
+        let refused = self.copy_all(connection, batch, &mut report).await?;
+        let refusal = self.refusal();
+        for (place, fault) in refused {
+            let record = &records[place];
+            let line = match &self.purpose {
+                Purpose::Events(_) => refusal.event_refused_by_database(record.data, &fault.message),
+                Purpose::Json => refusal.json_refused_by_database(record.data, &fault.message),
+            };
+            batch.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
+        }
+        report.bad = batch.bad.len() as u64;
+        if !batch.bad.is_empty() {
+            bad.deliver(&batch.bad).await.map_err(Failure::BadSink)?;
+        }
+        progress::store(connection, key, target).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        session.finished = true;
+        Ok(Outcome::Committed(report))
+    }
+
+    /// Copies all records; those that the database refuses are found by halving, inside savepoints, and given back with
+    /// what it said. Rows keep the order of the records.
+    async fn copy_all(
+        &self,
+        connection: &mut PgConnection,
+        batch: &Batch<'_>,
+        report: &mut LoadReport,
+    ) -> Result<Vec<(usize, Fault)>, Failure> {
+        let mut refused = Vec::new();
+        let mut runs = vec![(0, batch.loaded.len() as u32)];
+        while let Some((from, to)) = runs.pop() {
+            if from == to {
+                continue;
+            }
+            sqlx::raw_sql("SAVEPOINT run").execute(&mut *connection).await?;
+            match copy_run(connection, &batch.tables, from, to).await {
+                Ok(rows) => {
+                    sqlx::raw_sql("RELEASE SAVEPOINT run").execute(&mut *connection).await?;
+                    report.records += u64::from(to - from);
+                    report.rows += rows;
+                }
+                Err(error) => {
+                    let fault = Fault::from(error);
+                    if !fault.is_about_data() {
+                        return Err(Failure::Database(fault));
+                    }
+                    sqlx::raw_sql("ROLLBACK TO SAVEPOINT run; RELEASE SAVEPOINT run").execute(&mut *connection).await?;
+                    if to - from == 1 {
+                        refused.push((batch.loaded[from as usize], fault));
+                    } else {
+                        let middle = from + (to - from) / 2;
+                        runs.push((middle, to));
+                        runs.push((from, middle));
+                    }
+                }
+            }
+        }
+        Ok(refused)
+    }
+}
+
+fn database_error(key: &ProgressKey, fault: Fault) -> LoadError {
+    LoadError::Database { shard: key.shard.clone(), code: fault.code, message: fault.message }
+}
+
+/// A connection in a transaction.
+struct Session {
+    connection: PoolConnection<Postgres>,
+    /// The transaction has ended and the connection may be used again.
+    finished: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Copies the rows of the records `from..to` into each table.
+async fn copy_run(
+    connection: &mut PgConnection,
+    tables: &[BatchTable],
+    from: u32,
+    to: u32,
+) -> Result<u64, sqlx::Error> {
+    let mut rows = 0;
+    for table in tables {
+        let (bytes, count) = table.slice(from, to);
+        if count == 0 {
+            continue;
+        }
+        rows += count;
+        match &table.model {
+            Some(model) if model.columns.is_empty() && !model.meta => {
+                insert_empty_rows(connection, &model.qualified, count).await?;
+            }
+            _ => copy(connection, &table.copy, bytes).await?,
+        }
+    }
+    Ok(rows)
+}
+
+async fn copy(connection: &mut PgConnection, statement: &str, bytes: &[u8]) -> Result<(), sqlx::Error> {
+    let mut copy = connection.copy_in_raw(statement).await?;
+    for chunk in bytes.chunks(COPY_CHUNK) {
+        if let Err(error) = copy.send(chunk).await {
+            // What it says to the abort is less telling than the error itself.
+            if let Err(abort) = copy.abort("sending failed").await {
+                tracing::debug!(%abort, "COPY could not be aborted");
+            }
+            return Err(error);
+        }
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// COPY needs a column; a table without any still has rows.
+async fn insert_empty_rows(connection: &mut PgConnection, qualified: &str, count: u64) -> Result<(), sqlx::Error> {
+    let sql = format!("INSERT INTO {qualified} SELECT FROM generate_series(1, {count})");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
