@@ -91,7 +91,7 @@ impl Encoder {
 
     /// Encodes one object from its records. `written_ms` (milliseconds since the epoch) goes into the header of
     /// [`Framing::Lzo`]; the others carry no time, so that equal records give equal bytes.
-    pub fn encode<'a>(&mut self, records: impl Iterator<Item = &'a [u8]>, written_ms: i64) -> Encoded {
+    pub fn encode<'a>(&mut self, records: impl Iterator<Item = &'a [u8]> + Clone, written_ms: i64) -> Encoded {
         self.plain.clear();
         match &mut self.writer {
             Writer::Gzip(compressor) => {
@@ -120,9 +120,9 @@ impl Encoder {
 }
 
 /// Appends each record and a line feed (2.1). Line feeds inside a record stay as they are.
-pub fn write_lines<'a>(records: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+pub fn write_lines<'a>(records: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Vec<u8>) {
+    out.reserve(records.clone().map(|record| record.len() + 1).sum());
     for record in records {
-        out.reserve(record.len() + 1);
         out.extend_from_slice(record);
         out.push(b'\n');
     }
