@@ -1,9 +1,11 @@
 //! Every key of the original's configuration (spec, section 6) with its default, and ours.
 //!
 //! Names are the original's, in its camelCase, so that `config.hocon` files and pipeline definitions read alike.
-//! Durations are text such as `10 seconds`, or whole milliseconds.
+//! Durations are text such as `10 seconds`, or whole milliseconds. [`hocon`] reads the original's files.
 
+mod check;
 mod duration;
+pub mod hocon;
 mod sections;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -12,8 +14,6 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::{DurationError, parse_millis};
 pub use sections::*;
-
-use crate::CollectorError;
 
 /// When a tracking request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -129,11 +129,8 @@ impl Default for CollectorConfig {
 }
 
 impl CollectorConfig {
-    /// Checks what types cannot say.
-    ///
-    /// # Errors
-    /// [`CollectorError::Config`] for the first key whose value cannot be used.
-    pub fn check(&self) -> Result<(), CollectorError> {
-        Ok(())
+    /// Host and port to listen on.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.interface, if self.ssl.enable { self.ssl.port } else { self.port })
     }
 }

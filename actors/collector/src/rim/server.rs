@@ -40,6 +40,9 @@ use crate::{
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// How long the end of a connection may take.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Serves the collector on `listener` until `shutdown` resolves; then drains (`preTerminationPeriod`, spec 5.7), closes the listener,
 /// flushes both sinks and returns. Runs inside any tokio runtime; request handling gets its own threads.
 ///
@@ -121,6 +124,7 @@ fn listen(
     networking: &Networking,
     tls: Option<rustls::ServerConfig>,
 ) -> std::io::Result<ServerBuilder> {
+    let stopping = builder.graceful_shutdown_signal();
     let limits =
         HeadLimits { request_line: networking.max_request_line_length, headers: networking.max_headers_length };
     let (keep_alive, head_timeout) = (networking.idle_timeout, networking.response_header_timeout);
@@ -128,6 +132,14 @@ fn listen(
     macro_rules! http {
         ($stream:ty) => {
             HttpService::<Tap<$stream>, _, _>::build()
+                .graceful_shutdown_signal({
+                    let stopping = stopping.clone();
+                    move || {
+                        let stopping = stopping.clone();
+                        async move { stopping.notified().await }
+                    }
+                })
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                 .keep_alive(KeepAlive::Timeout(keep_alive))
                 .client_request_timeout(head_timeout)
                 .on_connect_ext(|connection: &Tap<$stream>, data: &mut Extensions| {

@@ -4,4 +4,5 @@ mod durability;
 mod hostile;
 mod recorded;
 mod support;
+mod tls;
 mod vectors;
