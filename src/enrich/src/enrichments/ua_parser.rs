@@ -24,7 +24,7 @@ pub(super) struct UaParser {
     schema: SchemaKey,
     rules: Extractor<'static>,
     /// Agent to the entity's data.
-    known: Cache<Box<str>, Arc<str>>,
+    known: Cache<Arc<str>, Arc<str>>,
 }
 
 const SCHEMA: &str = "iglu:com.snowplowanalytics.snowplow/ua_parser_context/jsonschema/1-0-0";
@@ -52,7 +52,7 @@ impl UaParser {
         })?;
         let known = Cache::builder()
             .max_capacity(CACHE_BYTES)
-            .weigher(|agent: &Box<str>, data: &Arc<str>| (agent.len() + data.len() + 128) as u32)
+            .weigher(|agent: &Arc<str>, data: &Arc<str>| (agent.len() + data.len() + 128) as u32)
             .build();
         Ok(UaParser { id, schema: SCHEMA.parse()?, rules, known })
     }
