@@ -160,6 +160,9 @@ mod tests {
         let left_out = [Column::Contexts, Column::UnstructEvent, Column::DerivedContexts];
         let expected: Vec<Column> = Column::ALL.into_iter().filter(|column| !left_out.contains(column)).collect();
         assert_eq!(*EVENT_SOURCES, expected);
-        assert!(create_events("atomic.events").starts_with("CREATE TABLE IF NOT EXISTS atomic.events (\napp_id VARCHAR(255),"));
+        assert!(
+            create_events("atomic.events")
+                .starts_with("CREATE TABLE IF NOT EXISTS atomic.events (\napp_id VARCHAR(255),")
+        );
     }
 }

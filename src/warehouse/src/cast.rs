@@ -167,9 +167,6 @@ mod tests {
             cast_text(r#"{"a":[1,"x"]}"#, ColumnType::Boolean).unwrap_err(),
             "Invalid type BOOLEAN for value Some({\n  \"a\" : [\n    1,\n    \"x\"\n  ]\n})"
         );
-        assert_eq!(
-            cast_text("\"nope\"", ColumnType::Uuid).unwrap_err(),
-            "Invalid type UUID for value Some(\"nope\")"
-        );
+        assert_eq!(cast_text("\"nope\"", ColumnType::Uuid).unwrap_err(), "Invalid type UUID for value Some(\"nope\")");
     }
 }

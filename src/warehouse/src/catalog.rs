@@ -62,11 +62,7 @@ pub(crate) async fn read_table(
             continue;
         };
         let written: String = row.try_get(2)?;
-        existing.columns.push(ExistingColumn {
-            name,
-            column_type: parse_type(&written),
-            nullable: row.try_get(3)?,
-        });
+        existing.columns.push(ExistingColumn { name, column_type: parse_type(&written), nullable: row.try_get(3)? });
     }
     Ok(Some(existing))
 }

@@ -13,9 +13,9 @@ impl Fault {
     /// Whether a row is to blame: the same row fails again, others do not. Classes 22 (data), 23 (constraints),
     /// 44 (check option of a view), 54 (limits of a row) and errors raised by the user's own triggers.
     pub(crate) fn is_about_data(&self) -> bool {
-        self.code.as_deref().is_some_and(|code| {
-            matches!(code.get(..2), Some("22" | "23" | "44" | "54")) || code == "P0001"
-        })
+        self.code
+            .as_deref()
+            .is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "44" | "54")) || code == "P0001")
     }
 
     /// Whether a table is not as we last saw it: missing, or without one of its columns.

@@ -146,10 +146,7 @@ mod tests {
     #[test]
     fn uuids_are_padded_and_lowered_as_java_does() {
         assert_eq!(uuid("1-2-3-4-5").unwrap(), "00000001-0002-0003-0004-000000000005");
-        assert_eq!(
-            uuid("3F1C2B7E-6A4D-4C7E-9B1F-0D2E8A5C6B71").unwrap(),
-            "3f1c2b7e-6a4d-4c7e-9b1f-0d2e8a5c6b71"
-        );
+        assert_eq!(uuid("3F1C2B7E-6A4D-4C7E-9B1F-0D2E8A5C6B71").unwrap(), "3f1c2b7e-6a4d-4c7e-9b1f-0d2e8a5c6b71");
         for bad in ["", "nope", "1-2-3-4", "1-2-3-4-5-6", "1-2-3--5", "g-2-3-4-5", "1-2-3-4-é"] {
             assert_eq!(uuid(bad), None, "{bad}");
         }
@@ -160,9 +157,14 @@ mod tests {
         for good in ["2024-03-05 10:15:30", "2024-02-29T00:00:00.1", "2024-12-31 23:59:59.123456789"] {
             assert_eq!(check_timestamp(good), Ok(()), "{good}");
         }
-        for bad in
-            ["", "2024-03-05", "2023-02-29 00:00:00", "2024-13-01 00:00:00", "2024-03-05 24:00:00", "2024-03-05 10:15:30."]
-        {
+        for bad in [
+            "",
+            "2024-03-05",
+            "2023-02-29 00:00:00",
+            "2024-13-01 00:00:00",
+            "2024-03-05 24:00:00",
+            "2024-03-05 10:15:30.",
+        ] {
             assert!(check_timestamp(bad).is_err(), "{bad}");
         }
         assert!(check_timestamp("2024-03-05 10:15:30.1234567890").is_err());

@@ -19,8 +19,8 @@ mod warehouse;
 
 pub use cluster::{ClusterError, ClusterOptions, PrivateCluster, PsqlCommand};
 pub use load::{
-    BadRow, BadRowLoader, BadSink, CollectBad, EventLoader, InputRecord, LoadError, LoadReport,
-    LoaderOptions, ProgressKey,
+    BadRow, BadRowLoader, BadSink, CollectBad, EventLoader, InputRecord, LoadError, LoadReport, LoaderOptions,
+    ProgressKey,
 };
 pub use schemas::{ListedSchema, SchemaFailure, SchemaProvider};
 pub use warehouse::{Warehouse, WarehouseError, WarehouseOptions};

@@ -94,12 +94,7 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    pub(crate) fn new(
-        warehouse: Warehouse,
-        schemas: Arc<dyn SchemaProvider>,
-        meta: bool,
-        patience: Duration,
-    ) -> Self {
+    pub(crate) fn new(warehouse: Warehouse, schemas: Arc<dyn SchemaProvider>, meta: bool, patience: Duration) -> Self {
         Self {
             warehouse,
             schemas,
@@ -173,12 +168,7 @@ impl Models {
         }
     }
 
-    async fn make(
-        &self,
-        id: &ModelId,
-        listed: &[ListedSchema],
-        versions: Vec<SchemaVer>,
-    ) -> Result<Model, NotReady> {
+    async fn make(&self, id: &ModelId, listed: &[ListedSchema], versions: Vec<SchemaVer>) -> Result<Model, NotReady> {
         let documents: Vec<&serde_json::Value> = listed.iter().map(|schema| &*schema.document).collect();
         let columns = columns_of(&documents).map_err(|error| {
             let schema = &listed[error.version()];
@@ -226,8 +216,7 @@ impl Models {
             existing = catalog::read_table(&mut transaction, schema, &name).await?;
         }
         let uri = listed.last().map(|last| last.key.uri().to_owned()).unwrap_or_default();
-        let table =
-            Table { schema: schema.to_owned(), name, uri, meta: self.meta, columns: columns.to_vec() };
+        let table = Table { schema: schema.to_owned(), name, uri, meta: self.meta, columns: columns.to_vec() };
         let filled = existing.is_some();
         let before = match existing {
             Some(existing) => existing,
@@ -237,16 +226,18 @@ impl Models {
             }
         };
         let changes = alter_table(&table, &before.columns, filled);
-        let after = if changes.is_empty() {
-            before
-        } else {
-            change(&mut transaction, &table, &changes).await?
-        };
+        let after = if changes.is_empty() { before } else { change(&mut transaction, &table, &changes).await? };
         if comment_is_older(after.comment.as_deref(), listed) {
             sqlx::raw_sql(AssertSqlSafe(comment_on_table(&table))).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        tracing::info!(table = table.name, uri = table.uri, created = !filled, changes = changes.len(), "table is ready");
+        tracing::info!(
+            table = table.name,
+            uri = table.uri,
+            created = !filled,
+            changes = changes.len(),
+            "table is ready"
+        );
         Ok((table, after))
     }
 

@@ -138,12 +138,7 @@ impl Warehouse {
     }
 
     /// Creates a schema if it is missing (only then the right to is needed) and runs a statement, alone in the cluster.
-    async fn prepare(
-        &self,
-        what: &'static str,
-        schema: &str,
-        statement: Option<&str>,
-    ) -> Result<(), WarehouseError> {
+    async fn prepare(&self, what: &'static str, schema: &str, statement: Option<&str>) -> Result<(), WarehouseError> {
         let failed = |error: sqlx::Error| WarehouseError::Prepare {
             schema: schema.to_owned(),
             what,

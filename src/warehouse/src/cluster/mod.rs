@@ -147,7 +147,8 @@ impl PrivateCluster {
         let (port, child) = loop {
             let port = choose_port(options.port, &layout)?;
             let mut child = spawn(&binaries, &layout, user.as_ref(), port)?;
-            match wait_until_ready(&mut child, &layout, &url(port, &password, "postgres"), options.start_timeout).await {
+            match wait_until_ready(&mut child, &layout, &url(port, &password, "postgres"), options.start_timeout).await
+            {
                 Ok(()) => break (port, child),
                 Err(error) => {
                     let taken = options.port.is_none()
@@ -362,12 +363,7 @@ fn spawn(binaries: &Binaries, layout: &Layout, user: Option<&User>, port: u16) -
     command.spawn().map_err(|source| ClusterError::File { path: binaries.postgres.clone(), source })
 }
 
-async fn wait_until_ready(
-    child: &mut Child,
-    layout: &Layout,
-    url: &str,
-    limit: Duration,
-) -> Result<(), ClusterError> {
+async fn wait_until_ready(child: &mut Child, layout: &Layout, url: &str, limit: Duration) -> Result<(), ClusterError> {
     let started = Instant::now();
     let mut message = "no answer".to_owned();
     loop {

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn failures_are_json_texts() {
-        let failure = LoaderIgluMessage::WrongType { schema_key: "iglu:a/b/jsonschema/1-0-0".into(), expected: "x\"".into() };
+        let failure =
+            LoaderIgluMessage::WrongType { schema_key: "iglu:a/b/jsonschema/1-0-0".into(), expected: "x\"".into() };
         assert_eq!(
             failure_text(&failure),
             r#"{"schemaKey":"iglu:a/b/jsonschema/1-0-0","value":null,"expected":"x\""}"#

@@ -173,12 +173,7 @@ impl LoaderOptions {
     /// Ten minutes of patience, two minutes a batch.
     #[must_use]
     pub fn new(processor: Processor, clock: Clock) -> Self {
-        Self {
-            processor,
-            registry_patience: Duration::from_secs(600),
-            load_timeout: Duration::from_secs(120),
-            clock,
-        }
+        Self { processor, registry_patience: Duration::from_secs(600), load_timeout: Duration::from_secs(120), clock }
     }
 }
 

@@ -6,10 +6,7 @@ use super::ProgressKey;
 use super::position::Position;
 
 /// What is stored; `None` when nothing is.
-pub(crate) async fn read(
-    connection: &mut PgConnection,
-    key: &ProgressKey,
-) -> Result<Option<Position>, sqlx::Error> {
+pub(crate) async fn read(connection: &mut PgConnection, key: &ProgressKey) -> Result<Option<Position>, sqlx::Error> {
     fetch(
         connection,
         key,
@@ -21,10 +18,7 @@ pub(crate) async fn read(
 
 /// Holds the row until the transaction ends, so that two loaders of one shard follow each other, and gives what is
 /// stored. A missing row is held too, by inserting it.
-pub(crate) async fn lock(
-    connection: &mut PgConnection,
-    key: &ProgressKey,
-) -> Result<Option<Position>, sqlx::Error> {
+pub(crate) async fn lock(connection: &mut PgConnection, key: &ProgressKey) -> Result<Option<Position>, sqlx::Error> {
     const SELECT: &str = "SELECT sequence::text, sub_sequence FROM snowmelt.progress \
          WHERE application = $1 AND stream = $2 AND shard = $3 FOR UPDATE";
     if let Some(position) = fetch(connection, key, SELECT).await? {
@@ -67,11 +61,7 @@ async fn fetch(
     key: &ProgressKey,
     sql: &'static str,
 ) -> Result<Option<Position>, sqlx::Error> {
-    let row = sqlx::query(sql)
-        .bind(&key.application)
-        .bind(&key.stream)
-        .bind(&key.shard)
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query(sql).bind(&key.application).bind(&key.stream).bind(&key.shard).fetch_optional(connection).await?;
     row.map(|row| Ok(Position::stored(row.try_get(0)?, row.try_get(1)?))).transpose()
 }

@@ -111,7 +111,11 @@ impl Core {
                 }
                 Err(Failure::Database(fault)) => {
                     if fault.is_about_tables() {
-                        batch.tables.iter().flat_map(|table| &table.model).for_each(|model| self.models.forget(&model.id));
+                        batch
+                            .tables
+                            .iter()
+                            .flat_map(|table| &table.model)
+                            .for_each(|model| self.models.forget(&model.id));
                     }
                     return Err(database_error(key, fault));
                 }

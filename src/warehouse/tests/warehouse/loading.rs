@@ -87,7 +87,10 @@ async fn parts_of_an_aggregated_record_are_told_apart() {
 async fn rows_that_the_database_refuses_are_found_and_all_others_loaded() {
     let (_database, warehouse, loader) = setup("halving").await;
     let wrong = [0, 37, 38, 99];
-    let lines = Lines::new(100, (0..100).map(|id| flagged(id, if wrong.contains(&id) { "too long" } else { "ok" }.repeat(2).as_str())));
+    let lines = Lines::new(
+        100,
+        (0..100).map(|id| flagged(id, if wrong.contains(&id) { "too long" } else { "ok" }.repeat(2).as_str())),
+    );
     let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
     assert_eq!((report.records, report.rows, report.bad), (96, 192, 4));
     let sequences: Vec<&str> = bad.iter().map(|row| row.sequence.as_str()).collect();
@@ -96,8 +99,10 @@ async fn rows_that_the_database_refuses_are_found_and_all_others_loaded() {
     assert_eq!(line["schema"], "iglu:com.snowplowanalytics.snowplow.badrows/loader_runtime_error/jsonschema/1-0-1");
     assert_eq!(line["data"]["failure"], "ERROR: value too long for type character varying(8)");
     let ids: Vec<Value> = rows(&warehouse, "events").await.iter().map(|row| row["event_id"].clone()).collect();
-    let expected: Vec<Value> =
-        (0..100).filter(|id| !wrong.contains(id)).map(|id| json!(format!("00000000-0000-0000-0000-{id:012}"))).collect();
+    let expected: Vec<Value> = (0..100)
+        .filter(|id| !wrong.contains(id))
+        .map(|id| json!(format!("00000000-0000-0000-0000-{id:012}")))
+        .collect();
     assert_eq!(ids, expected, "rows keep the order of the records");
 }
 

@@ -127,7 +127,8 @@ async fn a_column_of_another_type_decides_how_its_values_are_written() {
     let warehouse = database.warehouse("atomic").await;
     execute(&warehouse, "CREATE TABLE atomic.com_acme_thing_1 (\"a\" TEXT, \"b\" TEXT)").await;
     let loader = event_loader(&warehouse, &Schemas::of(&[(V0, version_0()), (V1, version_1())])).await;
-    let lines = Lines::new(1, [thing(V1, json!({"a": "a text of any length at all, since the column is TEXT", "b": 3}))]);
+    let lines =
+        Lines::new(1, [thing(V1, json!({"a": "a text of any length at all, since the column is TEXT", "b": 3}))]);
     let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
     assert_eq!((report.records, bad.len()), (1, 0), "{bad:?}");
     assert_eq!(rows(&warehouse, "com_acme_thing_1").await[0]["b"], "3");
@@ -166,12 +167,11 @@ async fn names_and_values_are_never_taken_for_sql() {
     let line = event(&[("contexts", &contexts(&[(uri, data)])), ("se_label", "\\.")]);
     let (report, bad) = load_events(&loader, &Lines::new(1, [line]), "s").await.unwrap();
     assert_eq!((report.rows, bad.len()), (2, 0), "{bad:?}");
-    let text: String = sqlx::query_scalar(
-        "SELECT \"x\"\"); drop table events; --\" FROM \"we\"\"ird; DROP\".com_acme_odd_1",
-    )
-    .fetch_one(warehouse.pool())
-    .await
-    .unwrap();
+    let text: String =
+        sqlx::query_scalar("SELECT \"x\"\"); drop table events; __\" FROM \"we\"\"ird; DROP\".com_acme_odd_1")
+            .fetch_one(warehouse.pool())
+            .await
+            .unwrap();
     assert_eq!(text, "\\.\n\\N\t'; DROP TABLE events; --");
 }
 
@@ -179,10 +179,8 @@ async fn names_and_values_are_never_taken_for_sql() {
 async fn tables_of_bad_rows_have_no_meta_columns_and_may_have_none_at_all() {
     let database = Database::create("bad_tables").await;
     let warehouse = database.warehouse("bad").await;
-    let schemas = Schemas::of(&[
-        ("iglu:com.acme/empty/jsonschema/1-0-0", json!({"type": "object"})),
-        (V0, version_0()),
-    ]);
+    let schemas =
+        Schemas::of(&[("iglu:com.acme/empty/jsonschema/1-0-0", json!({"type": "object"})), (V0, version_0())]);
     let loader = bad_row_loader(&warehouse, &schemas);
     let lines = Lines::new(
         1,

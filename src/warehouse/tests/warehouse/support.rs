@@ -63,8 +63,9 @@ pub fn shared() -> Arc<Shared> {
 
 /// A database of its own.
 pub struct Database {
-    pub shared: Arc<Shared>,
-    pub url: String,
+    /// Keeps the cluster alive.
+    _shared: Arc<Shared>,
+    url: String,
 }
 
 impl Database {
@@ -75,7 +76,7 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(admin.pool()).await.unwrap();
         admin.close().await;
         let url = shared.url().replace("/snowmelt?", &format!("/{name}?"));
-        Self { shared, url }
+        Self { _shared: shared, url }
     }
 
     pub fn options(&self, schema: &str) -> WarehouseOptions {
@@ -209,12 +210,36 @@ pub fn contexts(entities: &[(&str, Value)]) -> String {
 
 /// All rows of a table as JSON, NULLs left out, in the order they were written.
 pub async fn rows(warehouse: &Warehouse, table: &str) -> Vec<Value> {
-    let sql = format!(
-        "SELECT jsonb_strip_nulls(to_jsonb(t))::text FROM \"{}\".\"{table}\" t ORDER BY ctid",
-        warehouse.schema()
-    );
+    let sql = format!("SELECT to_jsonb(t)::text FROM \"{}\".\"{table}\" t ORDER BY ctid", warehouse.schema());
     let texts: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(warehouse.pool()).await.unwrap();
-    texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    let row = |text: &String| {
+        let mut row: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap();
+        row.retain(|_, value| !value.is_null());
+        Value::Object(row)
+    };
+    texts.iter().map(row).collect()
+}
+
+/// Names of the columns of a table, in order.
+pub async fn columns(warehouse: &Warehouse, table: &str) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT column_name::text FROM information_schema.columns \
+         WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position",
+    )
+    .bind(warehouse.schema())
+    .bind(table)
+    .fetch_all(warehouse.pool())
+    .await
+    .unwrap()
+}
+
+/// Names of all tables, sorted.
+pub async fn tables(warehouse: &Warehouse) -> Vec<String> {
+    sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = $1 ORDER BY 1")
+        .bind(warehouse.schema())
+        .fetch_all(warehouse.pool())
+        .await
+        .unwrap()
 }
 
 pub async fn count(warehouse: &Warehouse, table: &str) -> i64 {
