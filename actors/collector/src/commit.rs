@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
 const MAX_BATCH_RECORDS: usize = 500;
 /// Most bytes in one write, keys included; Kinesis takes 5 MiB.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often the flusher looks whether a batch is full.
+const GATHER_STEP: Duration = Duration::from_millis(5);
 /// What a record costs in memory beyond its bytes.
 const OVERHEAD: usize = 160;
 
@@ -181,7 +183,8 @@ impl Committer {
             stop: Arc::clone(&stop),
             flusher: tokio::sync::Mutex::new(None),
         };
-        let writer = Arc::new(Writer { name, sink, settings, outstanding });
+        let room = Arc::clone(&committer.room);
+        let writer = Arc::new(Writer { name, sink, settings, room, outstanding });
         let flusher = tokio::spawn(flush(entries, writer, stop));
         Self { flusher: tokio::sync::Mutex::new(Some(flusher)), ..committer }
     }
@@ -254,17 +257,17 @@ async fn flush(mut entries: mpsc::Receiver<Entry>, writer: Arc<Writer>, stop: Ar
                 continue;
             }
         }
-        // One sleep, not a wake-up a record: what comes meanwhile is taken at once afterwards.
-        if !stopping && taken.len() < writer.settings.batch.records && !writer.settings.linger.is_zero() {
+        if !stopping {
             tokio::select! {
-                () = tokio::time::sleep(writer.settings.linger) => {}
+                () = writer.gather(&entries, taken.len()) => {}
                 () = stop.notified() => {
                     stopping = true;
                     entries.close();
                 }
             }
         }
-        while taken.len() < writer.settings.max_pending_records
+        // No more than what can be under way: the rest stays where it counts against the buffer's bound.
+        while taken.len() < writer.settings.batch.records * writer.settings.max_in_flight
             && let Ok(entry) = entries.try_recv()
         {
             taken.push(entry);
@@ -299,10 +302,26 @@ struct Writer {
     name: &'static str,
     sink: Arc<dyn Sink>,
     settings: CommitSettings,
+    room: Arc<Semaphore>,
     outstanding: Arc<AtomicUsize>,
 }
 
 impl Writer {
+    /// Waits for company: until a batch is full, half the room is taken, or `linger` is over. Looks now and then, since a wake-up a
+    /// record would cost more than the record.
+    async fn gather(&self, entries: &mpsc::Receiver<Entry>, taken: usize) {
+        let deadline = Instant::now() + self.settings.linger;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let full = taken + entries.len() >= self.settings.batch.records
+                || self.room.available_permits() < self.settings.max_pending_bytes / 2;
+            if full || left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(GATHER_STEP)).await;
+        }
+    }
+
     /// Writes one batch and tells every record's request.
     async fn write(&self, batch: Vec<Entry>) {
         let count = batch.len();

@@ -131,3 +131,19 @@ async fn closing_writes_what_is_there_and_tells_what_is_not() {
     drop(committer.accept(record(1)).await.unwrap());
     assert_eq!(committer.close(Duration::from_secs(1)).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_wait_for_the_time_limit() {
+    let sink = Arc::new(Memory::default());
+    let committer = Committer::start("good", sink.clone(), settings(|config| config.durability = Durability::Memory));
+    for _ in 0..500 {
+        drop(committer.accept(record(1)).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(*sink.batches.lock().unwrap(), [500]);
+    drop(committer.accept(record(1)).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(4000)).await;
+    assert_eq!(*sink.batches.lock().unwrap(), [500]);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(*sink.batches.lock().unwrap(), [500, 1]);
+}

@@ -77,7 +77,8 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload, state: w
     let raw = match request.conn_data::<Heads>().and_then(Heads::take) {
         Some(raw) if raw.matches(&request) => raw,
         _ => {
-            tracing::warn!(peer = ?request.peer_addr(), "the head of a request was not seen; its header names are made up");
+            metrics::counter!("collector_heads_rebuilt_total").increment(1);
+            tracing::debug!(peer = ?request.peer_addr(), "the head of a request was not seen; its header names are made up");
             RawHead::rebuild(&request)
         }
     };
@@ -191,7 +192,7 @@ fn respond(answer: Answer) -> HttpResponse {
     for (name, value) in answer.headers {
         let value = match value {
             std::borrow::Cow::Borrowed(value) => HeaderValue::from_str(value),
-            std::borrow::Cow::Owned(value) => HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(Into::into),
+            std::borrow::Cow::Owned(value) => HeaderValue::from_maybe_shared(Bytes::from(value)),
         };
         match (HeaderName::from_bytes(name.as_bytes()), value) {
             (Ok(name), Ok(value)) => response.headers_mut().append(name, value),

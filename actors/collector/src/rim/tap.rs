@@ -219,23 +219,24 @@ impl Scanner {
     }
 }
 
-/// What follows a head.
+/// What follows a head, by actix's own order of precedence.
 fn body_of(head: &RawHead) -> State {
-    let (mut length, mut chunked, mut upgrade) = (0, false, head.method() == "CONNECT");
+    let (mut length, mut chunked, mut websocket) = (0, false, false);
     for header in head.headers() {
         if header.name.eq_ignore_ascii_case("Content-Length") {
             length = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         } else if header.name.eq_ignore_ascii_case("Transfer-Encoding") {
             chunked |= header.value.eq_ignore_ascii_case(b"chunked");
         } else if header.name.eq_ignore_ascii_case("Upgrade") {
-            upgrade |= header.value.eq_ignore_ascii_case(b"websocket");
+            websocket |= header.value.eq_ignore_ascii_case(b"websocket");
         }
     }
-    match (chunked, length) {
-        (true, _) => State::ChunkSize { size: 0, digits: true },
-        (false, 0) if upgrade => State::Opaque,
-        (false, 0) => State::Head,
-        (false, left) => State::Body { left, chunked: false },
+    match length {
+        _ if chunked => State::ChunkSize { size: 0, digits: true },
+        _ if websocket => State::Opaque,
+        0 if head.method() == "CONNECT" => State::Opaque,
+        0 => State::Head,
+        left => State::Body { left, chunked: false },
     }
 }
 
@@ -316,5 +317,51 @@ mod tests {
     #[test]
     fn chunk_sizes_do_not_overflow() {
         assert!(targets(b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 7).len() == 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_stream_is_survived_and_keeps_its_length(
+            pieces in proptest::collection::vec(piece(), 0..40),
+            step in 1_usize..50,
+        ) {
+            let mut scanner = Scanner::new(LIMITS);
+            let mut heads = VecDeque::new();
+            for part in pieces.concat().chunks_mut(step) {
+                scanner.scan(part, &mut heads);
+            }
+            for head in &heads {
+                head.headers().for_each(|header| assert!(!header.value.contains(&b'\n')));
+                assert!(!head.target().contains(&b'\n'));
+            }
+        }
+    }
+
+    /// Parts of requests, and noise.
+    fn piece() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::{prelude::any, prop_oneof, sample::select, strategy::Strategy};
+        let parts = [
+            "GET ",
+            "POST ",
+            "/a?b",
+            " HTTP/1.1",
+            "\r\n",
+            "\n",
+            "\r\n\r\n",
+            "Content-Length: 7",
+            "Transfer-Encoding: chunked",
+            "5",
+            "0\r\n\r\n",
+            ":",
+            " ",
+            "CONNECT x",
+            "Upgrade: websocket",
+            "\0",
+            "\"",
+        ];
+        prop_oneof![
+            6 => select(parts.to_vec()).prop_map(|part| part.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..30),
+        ]
     }
 }

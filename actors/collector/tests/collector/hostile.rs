@@ -240,3 +240,17 @@ async fn clients_that_go_away_do_no_harm() {
     still_works(&collector).await;
     collector.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_client_that_does_not_wait_is_recorded() {
+    // What browsers do with a beacon when the page goes away.
+    let collector = Collector::start(CollectorConfig::default());
+    for _ in 0..20 {
+        let mut client = collector.connect().await;
+        client.send(b"POST /a/b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+        drop(client);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(collector.good.take().len(), 20);
+    collector.stop().await.unwrap();
+}

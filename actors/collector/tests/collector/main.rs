@@ -1,7 +1,10 @@
 //! The collector over real sockets: the shared vectors, recorded requests, hostile clients, failing sinks, TLS.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, also outside the functions that are marked so")]
+
 mod durability;
 mod hostile;
+mod properties;
 mod recorded;
 mod support;
 mod tls;
