@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests, also outside the functions that are marked so")]
 
+mod answers;
 mod durability;
 mod hostile;
 mod properties;
