@@ -101,3 +101,40 @@ fn compile(bencher: Bencher<'_, '_>, name: &str) {
     let (document, _) = case(name);
     bencher.bench(|| Schema::new("iglu:a/b/jsonschema/1-0-0".parse().expect("a valid key"), document.clone(), 50));
 }
+
+/// Four hundred schemas in memory, looked up by the URI of an event.
+fn warm_resolver() -> (snowmelt_iglu::Resolver, Vec<String>) {
+    let root = std::env::temp_dir().join(format!("snowmelt-iglu-bench-{}", std::process::id()));
+    let folder = root.join("schemas/com.acme.tracking/some_event_name/jsonschema");
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let data = json!({"cacheSize": 500, "cacheTtl": 600, "repositories": [
+        {"name": "Local", "priority": 1, "vendorPrefixes": [], "connection": {"embedded": {"path": root}}}]});
+    let document = json!({"schema": "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3", "data": data});
+    let config = snowmelt_iglu::ResolverConfig::parse(&document).expect("a valid configuration");
+    let options = snowmelt_iglu::ResolverOptions::default();
+    let resolver = snowmelt_iglu::Resolver::new(&config, options, snowmelt_iglu::system_clock()).expect("a resolver");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let uris = (0..400).map(|n| {
+        std::fs::write(folder.join(format!("1-0-{n}")), "{}").expect("a file");
+        let key = format!("iglu:com.acme.tracking/some_event_name/jsonschema/1-0-{n}");
+        let found = runtime.block_on(resolver.resolve(&key.parse().expect("a valid key")));
+        assert!(found.is_ok());
+        key
+    });
+    let uris = uris.collect();
+    std::fs::remove_dir_all(&root).expect("the temporary folder is ours");
+    (resolver, uris)
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 5000)]
+fn cached_lookup(bencher: Bencher<'_, '_>) {
+    let (resolver, uris) = warm_resolver();
+    // Each thread steps through the keys by itself, as each enricher does.
+    bencher.with_inputs(|| fastrand::usize(..uris.len())).bench_values(|at| resolver.cached_uri(&uris[at]).is_some());
+}
+
+#[divan::bench]
+fn parse_a_key(bencher: Bencher<'_, '_>) {
+    let uri = "iglu:com.snowplowanalytics.snowplow/web_page/jsonschema/1-0-0";
+    bencher.bench(|| divan::black_box(uri).parse::<snowmelt_iglu::SchemaKey>());
+}

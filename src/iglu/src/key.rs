@@ -341,6 +341,17 @@ mod tests {
         assert_eq!(code(&long), ParseError::IgluUri);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn keys_print_as_they_are_read(text in "iglu:[a-z.]{1,4}/[a-z_]{1,3}/[a-z-]{1,3}/[0-9]{1,11}-[0-9]{0,2}-[0-9]{1,2}") {
+            if let Ok(key) = text.parse::<SchemaKey>() {
+                proptest::prop_assert_eq!(key.to_string(), &*text);
+                proptest::prop_assert_eq!(SchemaKey::new(key.vendor(), key.name(), key.format(), key.version()), Ok(key.clone()));
+                proptest::prop_assert!(key.vendor().len() + key.name().len() + key.format().len() + 8 <= key.uri().len());
+            }
+        }
+    }
+
     #[test]
     fn versions_order_by_number() {
         let ver = |text: &str| text.parse::<SchemaVer>().unwrap();

@@ -1,4 +1,15 @@
-//! Iglu schema keys, registries, resolver, validation and Postgres DDL
+//! Iglu: what schemas are called, where they are found, what they say of data, and which tables they become.
+//!
+//! * [`SchemaKey`], [`SchemaVer`], [`SchemaCriterion`], [`SelfDescribing`]: names of schemas and how data carries them.
+//! * [`Resolver`]: finds schemas in the built-in registry, in directories and over HTTP, and remembers the answers.
+//! * [`Schema`]: one schema, compiled; [`Schema::check`] gives the verdict and the words of the reference validator.
+//! * [`SchemaSource`]: all that pure code sees of the above, schemas that are in memory.
+//! * [`ddl`]: schemas as columns and statements of Postgres.
+//!
+//! Validation is a walk of our own over a compiled schema and not the `jsonschema` crate: the reference reads draft 4
+//! in ways no general crate does (`$ref` with siblings, Java's regular expressions, its own formats, `1` apart from
+//! `1.0`, broken parts that matter only when data reaches them). One generic walk gives both the fast answer and the
+//! reports, so they cannot disagree; tests hold it against `jsonschema` where the two mean the same.
 
 mod config;
 pub mod ddl;

@@ -67,12 +67,18 @@ pub(super) struct Entry<V> {
     used_s: AtomicI64,
 }
 
+/// Keys come from events, so the hash is keyed by chance; it is hashed on every look-up, so it is a fast one.
+type Answers<V> = HashMap<Arc<str>, Arc<Entry<V>>, ahash::RandomState>;
+
+/// Where those who wait for one search get its result.
+type Landing<V> = Arc<OnceCell<Outcome<V>>>;
+
 /// A map that readers never wait for: it is replaced as a whole by writers, who are rare and slow (the network).
 pub(super) struct Cache<V> {
     pub(super) policy: Policy,
-    map: ArcSwap<HashMap<Arc<str>, Arc<Entry<V>>>>,
+    map: ArcSwap<Answers<V>>,
     writers: Mutex<()>,
-    flights: Mutex<HashMap<Arc<str>, Arc<OnceCell<Outcome<V>>>>>,
+    flights: Mutex<HashMap<Arc<str>, Landing<V>>>,
 }
 
 impl<V: Clone> Cache<V> {
@@ -116,7 +122,7 @@ impl<V: Clone> Cache<V> {
         let used_s = AtomicI64::new(now_ms / 1_000);
         let entry = Arc::new(Entry { outcome: outcome.clone(), good_until_ms, used_s });
         let _writer = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut map = HashMap::clone(&self.map.load());
+        let mut map = Answers::clone(&self.map.load());
         if !map.contains_key(key) && map.len() >= self.policy.size {
             let oldest = map.iter().min_by_key(|(_, entry)| entry.used_s.load(Ordering::Relaxed));
             if let Some(key) = oldest.map(|(key, _)| key.clone()) {
@@ -145,7 +151,7 @@ impl<V: Clone> Cache<V> {
 pub(super) struct Flight<'c, V> {
     cache: &'c Cache<V>,
     key: Arc<str>,
-    cell: Option<Arc<OnceCell<Outcome<V>>>>,
+    cell: Option<Landing<V>>,
 }
 
 impl<V: Clone> Flight<'_, V> {

@@ -179,20 +179,11 @@ fn is_leap_second(month: u32, day: u32, utc_minutes: i32) -> bool {
 }
 
 fn is_uuid(text: &[u8]) -> bool {
-    /// 1 for hexadecimal digits.
-    static HEX: [u8; 256] = {
-        let mut table = [0; 256];
-        let mut b = 0;
-        while b < 256 {
-            table[b] = (b as u8).is_ascii_hexdigit() as u8;
-            b += 1;
-        }
-        table
-    };
     let Ok(text): Result<&[u8; 36], _> = text.try_into() else { return false };
     let dashes = [8, 13, 18, 23].iter().all(|&at| text[at] == b'-');
-    // Counting all of them, dashes are none, is cheaper than looking at each position's rule.
-    dashes && text.iter().map(|&b| HEX[usize::from(b)]).sum::<u8>() == 32
+    // Without a branch per byte the compiler makes vector code of it. Dashes are no digits: 32 of 36 are left.
+    let is_hex = |b: u8| u8::from(b.wrapping_sub(b'0') < 10) | u8::from((b | 0x20).wrapping_sub(b'a') < 6);
+    dashes && text.iter().map(|&b| is_hex(b)).sum::<u8>() == 32
 }
 
 fn is_ipv4(text: &str) -> bool {

@@ -25,12 +25,16 @@ impl Limit {
         Self { text: text.into(), small: small_integer(text), double: text.parse().unwrap_or(f64::NAN) }
     }
 
-    /// How `number` compares with the limit.
-    pub(crate) fn compare(&self, number: &Number) -> Ordering {
-        let text = number.as_str();
-        if let (Some(n), Some(limit)) = (small_integer(text), self.small) {
-            return n.cmp(&limit);
+    /// How a literal, whose [`small_integer`] is given, compares with the limit.
+    #[inline]
+    pub(crate) fn compare(&self, text: &str, small: Option<i128>) -> Ordering {
+        match (small, self.small) {
+            (Some(n), Some(limit)) => n.cmp(&limit),
+            _ => self.compare_decimal(text),
         }
+    }
+
+    fn compare_decimal(&self, text: &str) -> Ordering {
         // Rounding keeps order, so doubles that differ decide; equal ones do not.
         match text.parse::<f64>().ok().and_then(|n| n.partial_cmp(&self.double)) {
             Some(order @ (Ordering::Less | Ordering::Greater)) => order,
@@ -41,7 +45,7 @@ impl Limit {
 
 /// An integer literal of at most 19 digits: the common case, decided without parsing a decimal.
 #[inline]
-fn small_integer(text: &str) -> Option<i128> {
+pub(crate) fn small_integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.as_bytes() {
         [b'-', rest @ ..] => (true, rest),
         all => (false, all),
@@ -154,7 +158,7 @@ impl Divisor {
         }
         let modulus = u128::from(self.mantissa);
         let rest = value.digits.iter().fold(0u128, |rest, b| (rest * 10 + u128::from(b - b'0')) % modulus);
-        rest * power_of_ten(shift, modulus) % modulus == 0
+        (rest * power_of_ten(shift, modulus)).is_multiple_of(modulus)
     }
 }
 
@@ -278,7 +282,7 @@ mod tests {
         for (a, b, expected) in cases {
             assert_eq!(compare(a, b), expected, "{a} {b}");
             assert_eq!(compare(b, a), expected.reverse(), "{b} {a}");
-            assert_eq!(Limit::new(&number(b)).compare(&number(a)), expected, "limit {b}, {a}");
+            assert_eq!(Limit::new(&number(b)).compare(a, small_integer(a)), expected, "limit {b}, {a}");
         }
     }
 

@@ -16,6 +16,11 @@ const MAX_PATTERN_LENGTH: usize = 16 << 10;
 const LINE_END: &str = r"(?:\r\n|[\n\r\x{85}\x{2028}\x{2029}])?\z";
 const DOT: &str = r"[^\n\r\x{85}\x{2028}\x{2029}]";
 const WORD: &str = "a-zA-Z0-9_";
+/// A word boundary over ASCII words, for the linear engine.
+const ASCII_BOUNDARY: &str = r"(?-u:\b)";
+/// The same for the backtracking engine, which knows no such mode.
+const LOOKING_BOUNDARY: &str = "(?:(?<=[a-zA-Z0-9_])(?![a-zA-Z0-9_])|(?<![a-zA-Z0-9_])(?=[a-zA-Z0-9_]))";
+const NO_BOUNDARY: &str = "(?:(?<=[a-zA-Z0-9_])(?=[a-zA-Z0-9_])|(?<![a-zA-Z0-9_])(?![a-zA-Z0-9_]))";
 const SPACE: &str = r" \t\n\x0B\f\r";
 
 /// A compiled pattern.
@@ -39,7 +44,8 @@ impl Pattern {
         let translated = Translator::run(pattern)?;
         let linear = || regex::RegexBuilder::new(&translated.text).size_limit(SIZE_LIMIT).build();
         let backtracking = || {
-            fancy_regex::RegexBuilder::new(&translated.text)
+            // Literals are escaped, so that this text can only be the boundary.
+            fancy_regex::RegexBuilder::new(&translated.text.replace(ASCII_BOUNDARY, LOOKING_BOUNDARY))
                 .backtrack_limit(BACKTRACK_LIMIT)
                 .delegate_size_limit(SIZE_LIMIT)
                 .build()
@@ -69,7 +75,7 @@ struct Translator<'p> {
     needs_backtracking: bool,
     dot_all: bool,
     multi_line: bool,
-    /// Whether the last thing written can take a quantifier; a `+` right after a quantifier is possessive.
+    /// A quantifier was just written: a `+` after it makes it possessive, a `?` reluctant.
     after_quantifier: bool,
 }
 
@@ -201,11 +207,8 @@ impl<'p> Translator<'p> {
                 self.chars.next();
                 self.end();
             }
-            'b' | 'B' => {
-                // Word boundaries over ASCII words; only the linear engine can be told so cheaply.
-                let ascii = format!(r"(?-u:\{c})");
-                self.simple(&ascii, false);
-            }
+            'b' => self.simple(ASCII_BOUNDARY, false),
+            'B' => self.simple(NO_BOUNDARY, true),
             '1'..='9' => self.simple(&format!("\\{c}"), true),
             'k' => self.simple("\\k", true),
             'R' => self.simple(r"(?:\r\n|[\n\x0B\f\r\x{85}\x{2028}\x{2029}])", false),
@@ -300,8 +303,8 @@ impl<'p> Translator<'p> {
             return Err("a lone surrogate cannot match".into());
         }
         let low = unit(&self.hex(4)?)?;
-        let both = 0x10000 + ((high - 0xD800) << 10) + low.wrapping_sub(0xDC00);
-        char::from_u32(both).map(Item::Char).ok_or_else(|| "a lone surrogate cannot match".into())
+        let pair = (0xDC00..0xE000).contains(&low).then(|| 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00));
+        pair.and_then(char::from_u32).map(Item::Char).ok_or_else(|| "a lone surrogate cannot match".into())
     }
 
     fn octal(&mut self) -> Result<Item, String> {
@@ -493,6 +496,14 @@ mod tests {
             ("(?s)^a.b$", "a\nb"),
             (r"^a++b$", "aab"),
             (r"\bfoo\b", "a foo b"),
+            (r"^(?=f)foo\b", "foo!"),
+            (r"^fo\Bo\b", "foo é"),
+            (r"^(?<!x)a$", "a\n"),
+            (r"^\S+@\S+\.[^\s]+$", "a@b.c"),
+            (r"^(a|b|)$", ""),
+            (r"^.{3}$", "äöü"),
+            (r"^[^]]$", "a"),
+            (r"^}]$", "}]"),
             (r"^\/\-\@$", "/-@"),
             (r"^(?<year>[0-9]{4})$", "2024"),
             (r"^\$[A-Z0-9-_]+", "$A"),
@@ -520,6 +531,18 @@ mod tests {
     fn broken_patterns_are_refused_with_a_reason() {
         for pattern in ["[", "(", r"\", r"\y", "a{2", "[z-a]", "(?s:.)", r"\p{javaX}"] {
             assert!(Pattern::new(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_pattern_and_no_text_is_too_strange(
+            pattern in r"[a-z0-9\\\[\]\(\)\{\}\^$.|?*+&<>=!:,\-äuxQEpPcbB]{0,24}",
+            text in ".{0,16}",
+        ) {
+            if let Ok(pattern) = Pattern::new(&pattern) {
+                pattern.is_match(&text);
+            }
         }
     }
 

@@ -4,7 +4,6 @@
 //! [`Node::broken`], and matters only to data that reaches it, as in the reference.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -63,7 +62,7 @@ pub(crate) struct TextRules {
     pub(crate) min_length: Option<u64>,
     pub(crate) max_length: Option<u64>,
     pub(crate) format: Option<Format>,
-    pub(crate) pattern: Option<(Box<str>, Arc<Pattern>)>,
+    pub(crate) pattern: Option<(Box<str>, Pattern)>,
     pub(crate) broken_pattern: Option<Box<str>>,
 }
 
@@ -97,11 +96,14 @@ pub(crate) struct ArrayRules {
     pub(crate) unique: bool,
 }
 
+/// A pattern, or why it is none.
+pub(crate) type CompiledPattern = Result<Pattern, Box<str>>;
+
 #[derive(Debug)]
 pub(crate) struct ObjectRules {
     pub(crate) names: Names,
     pub(crate) required: usize,
-    pub(crate) patterns: Vec<(Result<Arc<Pattern>, Box<str>>, NodeId)>,
+    pub(crate) patterns: Vec<(CompiledPattern, NodeId)>,
     pub(crate) additional: Additional,
     pub(crate) min_properties: Option<u64>,
     pub(crate) max_properties: Option<u64>,
@@ -324,7 +326,7 @@ impl<'d> Compiler<'d> {
         }
         let undeclared = required.iter().filter(|name| declared.is_none_or(|map| !map.contains_key(**name)));
         names.extend(undeclared.map(|name| Name { text: (*name).into(), schema: None, required: true }));
-        let compiled = |pattern: &str| Pattern::new(pattern).map(Arc::new).map_err(Into::into);
+        let compiled = |pattern: &str| Pattern::new(pattern).map_err(Into::into);
         let patterns = map("patternProperties").into_iter().flatten();
         let patterns = patterns.map(|(pattern, schema)| (compiled(pattern), self.node(schema))).collect();
         let mut dependencies = Vec::new();
@@ -444,7 +446,7 @@ fn text_rules(members: &Map<String, Value>) -> Option<TextRules> {
     };
     if let Some(Value::String(pattern)) = members.get("pattern") {
         match Pattern::new(pattern) {
-            Ok(compiled) => rules.pattern = Some((pattern.as_str().into(), Arc::new(compiled))),
+            Ok(compiled) => rules.pattern = Some((pattern.as_str().into(), compiled)),
             Err(reason) => rules.broken_pattern = Some(reason.into()),
         }
     }

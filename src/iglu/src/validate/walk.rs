@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use serde_json::{Map, Number, Value};
 
-use super::number::{equal_by_value, identity, is_integer};
+use super::number::{equal_by_value, identity, is_integer, small_integer};
 use super::program::{Additional, ArrayRules, Dependency, GeneralRules, Items, NodeId, NumberRules, ObjectRules};
 use super::program::{Program, TextRules, Types};
 use crate::Report;
@@ -138,10 +138,11 @@ impl<'s, S: Sink> Walk<'s, S> {
             Value::Object(_) => Types::OBJECT,
         };
         let pardoned = node.nullable && value.is_null();
-        if let Some(rule) = &node.types {
-            if !rule.allowed.intersects(kind) && !pardoned {
-                self.sink.violation(|| type_report(path, kind, rule.union, &rule.text))?;
-            }
+        if let Some(rule) = &node.types
+            && !rule.allowed.intersects(kind)
+            && !pardoned
+        {
+            self.sink.violation(|| type_report(path, kind, rule.union, &rule.text))?;
         }
         self.depth += 1;
         match value {
@@ -184,20 +185,16 @@ impl<'s, S: Sink> Walk<'s, S> {
         if rules.min_length.is_some() || rules.max_length.is_some() {
             self.length(rules, text, path)?;
         }
-        if let Some(format) = rules.format {
-            if !format.is_valid(text) {
-                self.sink.violation(|| {
-                    let (keyword, words, targets) = format.report(text);
-                    report(path, keyword, &words, targets)
-                })?;
-            }
+        if let Some(format) = rules.format.filter(|format| !format.is_valid(text)) {
+            self.sink.violation(|| {
+                let (keyword, words, targets) = format.report(text);
+                report(path, keyword, &words, targets)
+            })?;
         }
-        if let Some((source, pattern)) = &rules.pattern {
-            if !pattern.is_match(text) {
-                self.sink.violation(|| {
-                    report(path, "pattern", &format!("does not match the regex pattern {source}"), one(source))
-                })?;
-            }
+        if let Some((source, _)) = rules.pattern.as_ref().filter(|(_, pattern)| !pattern.is_match(text)) {
+            self.sink.violation(|| {
+                report(path, "pattern", &format!("does not match the regex pattern {source}"), one(source))
+            })?;
         }
         match &rules.broken_pattern {
             Some(reason) => self.broken(reason),
@@ -228,25 +225,25 @@ impl<'s, S: Sink> Walk<'s, S> {
     }
 
     fn number(&mut self, rules: &NumberRules, number: &Number, path: Path<'_>) -> ControlFlow<()> {
+        let text = number.as_str();
+        let small = small_integer(text);
         if let Some((limit, exclusive)) = &rules.minimum {
-            let order = limit.compare(number);
+            let order = limit.compare(text, small);
             if order == Ordering::Less || (*exclusive && order == Ordering::Equal) {
                 let words = || format!("must have a minimum value of {}", limit.text);
                 self.sink.violation(|| report(path, "minimum", &words(), one(&limit.text)))?;
             }
         }
         if let Some((limit, exclusive)) = &rules.maximum {
-            let order = limit.compare(number);
+            let order = limit.compare(text, small);
             if order == Ordering::Greater || (*exclusive && order == Ordering::Equal) {
                 let words = || format!("must have a maximum value of {}", limit.text);
                 self.sink.violation(|| report(path, "maximum", &words(), one(&limit.text)))?;
             }
         }
-        if let Some(divisor) = &rules.multiple_of {
-            if !divisor.divides(number) {
-                let words = || format!("must be multiple of {}", divisor.text);
-                self.sink.violation(|| report(path, "multipleOf", &words(), one(&divisor.text)))?;
-            }
+        if let Some(divisor) = rules.multiple_of.as_ref().filter(|divisor| !divisor.divides(number)) {
+            let words = || format!("must be multiple of {}", divisor.text);
+            self.sink.violation(|| report(path, "multipleOf", &words(), one(&divisor.text)))?;
         }
         Continue(())
     }
@@ -372,11 +369,12 @@ impl<'s, S: Sink> Walk<'s, S> {
     }
 
     fn general(&mut self, rules: &'s GeneralRules, value: &Value, pardoned: bool, path: Path<'_>) -> ControlFlow<()> {
-        if let Some((values, text)) = &rules.enumeration {
-            if !pardoned && !values.iter().any(|allowed| equal_by_value(allowed, value)) {
-                let words = || format!("does not have a value in the enumeration {text}");
-                self.sink.violation(|| report(path, "enum", &words(), one(text)))?;
-            }
+        if let Some((values, text)) = &rules.enumeration
+            && !pardoned
+            && !values.iter().any(|allowed| equal_by_value(allowed, value))
+        {
+            let words = || format!("does not have a value in the enumeration {text}");
+            self.sink.violation(|| report(path, "enum", &words(), one(text)))?;
         }
         if let Some(id) = rules.reference {
             self.node(id, value, path)?;
@@ -390,11 +388,11 @@ impl<'s, S: Sink> Walk<'s, S> {
         if !rules.one_of.is_empty() {
             self.one_of(rules, value, path)?;
         }
-        if let Some((id, text)) = &rules.not {
-            if self.branch(*id, value)? {
-                let words = || format!("should not be valid to the schema {text}");
-                self.sink.violation(|| report(path, "not", &words(), one(text)))?;
-            }
+        if let Some((id, text)) = &rules.not
+            && self.branch(*id, value)?
+        {
+            let words = || format!("should not be valid to the schema {text}");
+            self.sink.violation(|| report(path, "not", &words(), one(text)))?;
         }
         Continue(())
     }

@@ -185,6 +185,12 @@ fn exponential_and_endless_schemas_end_in_bounded_time() {
         "definitions": {"l": {"allOf": [{"$ref": "#/definitions/m"}]}, "m": {"$ref": "#/definitions/l"}}}));
     assert!(endless.is_valid(&json!({})));
     assert_eq!(endless.validate(&json!({"a": 1})).unwrap_err()[0].path, "$");
+    // In-place nesting times the data's depth: refused before the stack ends.
+    for list in ["allOf", "anyOf", "oneOf"] {
+        let body = (0..40).fold(json!({"properties": {"c": {"$ref": "#"}}}), |inner, _| json!({list: [inner]}));
+        let data = (0..90).fold(json!(1), |inner, _| json!({"c": inner}));
+        assert_eq!(compiled(&body).validate(&data).unwrap_err()[0].keyword, None);
+    }
     let deep = (0..120).fold(json!(1), |inner, _| json!({"c": inner}));
     let recursive = compiled(&json!({"properties": {"c": {"$ref": "#"}}}));
     assert!(recursive.is_valid(&deep));
