@@ -41,7 +41,7 @@ impl S3Writer {
             match cx.outside(self.store.put(&object.key, object.bytes.clone(), object.headers)).await {
                 Ok(()) => {
                     self.backoff.reset();
-                    tracing::debug!(group = %cx.group(), key = object.key, bytes = object.bytes.len(), records = object.records, "object");
+                    tracing::debug!(group = %cx.group(), key = object.key, bytes = object.bytes.len(), events = object.events, "object");
                     return Ok(());
                 }
                 Err(error) if error.is_retriable() && self.backoff.attempts() < self.max_attempts => {

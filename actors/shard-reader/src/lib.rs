@@ -32,18 +32,23 @@ pub struct ShardReader {
     cursor: Box<dyn ShardCursor>,
     options: ReaderOptions,
     ledger: Ledger,
-    out: Port<Batch<Record>>,
+    outs: Vec<Port<Batch<Record>>>,
     backoff: Backoff,
     ended: bool,
     lag: Option<metrics::Gauge>,
 }
 
 impl ShardReader {
-    /// A reader that goes on from where `cursor` stands.
-    pub fn new(cursor: Box<dyn ShardCursor>, options: ReaderOptions, ledger: Ledger, out: Port<Batch<Record>>) -> Self {
+    /// A reader that goes on from where `cursor` stands. Every one of `outs` gets every record.
+    pub fn new(
+        cursor: Box<dyn ShardCursor>,
+        options: ReaderOptions,
+        ledger: Ledger,
+        outs: Vec<Port<Batch<Record>>>,
+    ) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(250), Duration::from_secs(10)).at_least(Duration::from_millis(50));
-        Self { cursor, options, ledger, out, backoff, ended: false, lag: None }
+        Self { cursor, options, ledger, outs, backoff, ended: false, lag: None }
     }
 
     async fn read(&mut self, cx: &StageContext) -> Result<Option<Page>, Failure> {
@@ -87,7 +92,11 @@ impl Worker for ShardReader {
             let bytes = page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
             let ack = self.ledger.open(last.sequence.to_string(), page.records.len());
             cx.stats().handled(page.records.len(), bytes);
-            self.out.send(Batch::new(page.records, bytes, ack), cx).await?;
+            for out in &self.outs {
+                // Records are shared bytes: a copy costs no copy of the data.
+                out.send(Batch::new(page.records.clone(), bytes, ack.split()), cx).await?;
+            }
+            ack.delivered();
         }
         self.ended = page.end_of_shard;
         Ok(if self.ended { Step::Done } else { Step::Continue })
@@ -95,6 +104,6 @@ impl Worker for ShardReader {
 
     async fn finish(self: Box<Self>, _cx: &StageContext) -> Result<(), Failure> {
         self.ledger.seal(self.ended);
-        self.out.close()
+        self.outs.into_iter().try_for_each(Port::close)
     }
 }

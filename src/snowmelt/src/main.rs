@@ -1,1 +1,45 @@
-fn main() {}
+//! The `snowmelt` command.
+
+mod check;
+mod cli;
+mod definition;
+mod log;
+mod run;
+mod running;
+mod send;
+mod sql;
+mod tail;
+mod trouble;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// Memory that is allocated on one thread and freed on another is what mailboxes do all day: 3 to 4 times as fast with this.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(&cli);
+    // One provider for every TLS connection of the process; installed twice only if a library did it before us.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let outcome = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
+        Command::Send(args) => send::send(args),
+        Command::Sql(args) => sql::sql(args),
+        Command::Tail(args) => tail::tail(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            trouble.code()
+        }
+    }
+}

@@ -18,7 +18,7 @@ fn thousand() -> Vec<ShopRequest> {
 
 /// The directory, below that of the objects, in which the objects of a stream lie.
 fn objects_of(pipeline: &Pipeline, stream: &str) -> PathBuf {
-    pipeline.info.objects_dir.join(stream)
+    pipeline.info.objects_dir.join("archive").join(stream)
 }
 
 #[tokio::test(flavor = "multi_thread")]

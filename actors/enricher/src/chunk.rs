@@ -1,0 +1,133 @@
+//! A run of records enriched on one core.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use snowmelt_enrich::{Context, Enrich, OutRecord, Outputs, RecordSeed, Scratch};
+use snowmelt_iglu::{Lookup, Overlay, Resolver, SchemaKey, SchemaSource};
+use snowmelt_streams::{Origin, PutEntry, Record};
+
+/// Fewest records that are worth a hand-over to another thread.
+const MIN_RECORDS: usize = 16;
+
+thread_local! {
+    /// Buffers that a core uses again for every record.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+/// What all chunks of a batch share.
+#[derive(Clone)]
+pub struct Work {
+    pub enrich: Arc<Enrich>,
+    pub resolver: Arc<Resolver>,
+    pub stream: Arc<str>,
+    pub records: Arc<[Record]>,
+    pub now_micros: i64,
+    /// Answers of this batch's look-ups: they hold for it even where the resolver keeps nothing.
+    pub answers: Arc<[(SchemaKey, Lookup)]>,
+}
+
+/// Schemas without which a chunk can't be finished.
+#[derive(Default)]
+pub struct Missing {
+    /// Not in memory yet.
+    pub schemas: Vec<SchemaKey>,
+    /// Asked for, but a registry did not answer: nothing is known about them.
+    pub unreachable: Vec<SchemaKey>,
+}
+
+impl Missing {
+    pub const fn is_empty(&self) -> bool {
+        self.schemas.is_empty() && self.unreachable.is_empty()
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.schemas.extend(other.schemas);
+        self.unreachable.extend(other.unreachable);
+    }
+}
+
+/// Outputs of a chunk, in the order of its records.
+#[derive(Default)]
+pub struct Chunk {
+    pub good: Vec<PutEntry>,
+    pub bad: Vec<PutEntry>,
+    pub failed: Vec<PutEntry>,
+}
+
+/// Cuts `count` records into ranges: two a core, so that an uneven one does not leave the others idle for long.
+pub fn cut(count: usize, cores: usize) -> Vec<Range<usize>> {
+    let size = count.div_ceil(cores.max(1) * 2).max(MIN_RECORDS);
+    (0..count).step_by(size).map(|start| start..count.min(start + size)).collect()
+}
+
+impl Work {
+    /// Enriches the records of a range, or gives the schemas that are missing for any of them.
+    pub fn run(&self, range: Range<usize>) -> Result<Chunk, Missing> {
+        if self.answers.is_empty() {
+            return self.run_with(range, self.resolver.as_ref());
+        }
+        let mut overlay = Overlay::new(self.resolver.as_ref());
+        for (key, answer) in self.answers.iter() {
+            overlay.insert(key.clone(), answer.clone());
+        }
+        self.run_with(range, &overlay)
+    }
+
+    fn run_with(&self, range: Range<usize>, schemas: &dyn SchemaSource) -> Result<Chunk, Missing> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut chunk = Chunk::default();
+            let mut missing = Missing::default();
+            let mut outputs = Outputs::default();
+            for record in &self.records[range] {
+                let place = record.sequence.to_string();
+                let cx = Context {
+                    now_micros: self.now_micros,
+                    schemas,
+                    seed: RecordSeed::new(&self.stream, place.as_bytes()),
+                };
+                match self.enrich.record(&record.data, &cx, scratch, &mut outputs) {
+                    Ok(()) if missing.is_empty() => chunk.take(&mut outputs, record),
+                    // The chunk runs again anyway: from here on only what else is missing matters.
+                    Ok(()) => outputs = Outputs::default(),
+                    Err(needs) => {
+                        missing.schemas.extend(needs.schemas);
+                        missing.unreachable.extend(needs.unreachable.into_iter().map(|(key, _)| key));
+                    }
+                }
+            }
+            if missing.is_empty() { Ok(chunk) } else { Err(missing) }
+        })
+    }
+}
+
+impl Chunk {
+    fn take(&mut self, outputs: &mut Outputs, record: &Record) {
+        append(&mut self.good, &mut outputs.good, record);
+        append(&mut self.bad, &mut outputs.bad, record);
+        append(&mut self.failed, &mut outputs.failed, record);
+        outputs.pii.clear();
+    }
+}
+
+fn append(entries: &mut Vec<PutEntry>, outputs: &mut Vec<OutRecord>, record: &Record) {
+    entries.extend(outputs.drain(..).zip(0_u32..).map(|(output, index)| PutEntry {
+        partition_key: output.partition_key,
+        explicit_hash_key: None,
+        data: output.data,
+        origin: Some(Origin { sequence: record.sequence, index }),
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn ranges_cover_all_records_in_order_without_crumbs() {
+        assert_eq!(cut(0, 2), Vec::<std::ops::Range<usize>>::new());
+        assert_eq!(cut(10, 2), vec![0..10]);
+        assert_eq!(cut(1000, 2), vec![0..250, 250..500, 500..750, 750..1000]);
+    }
+}

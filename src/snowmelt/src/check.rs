@@ -1,0 +1,226 @@
+//! `snowmelt check`: what definitions are, without running them.
+
+use std::fmt::Write;
+
+use crate::cli::CheckArgs;
+use crate::definition::keys::{self, Kind};
+use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Target, Work};
+use crate::definition::units::show_bytes;
+use crate::definition::{Overrides, Plan, load};
+use crate::trouble::Outcome;
+
+/// Runs the command.
+pub fn check(args: &CheckArgs) -> Outcome {
+    if args.keys {
+        print!("{}", all_keys());
+    }
+    if args.files.is_empty() {
+        return Ok(());
+    }
+    let overrides = Overrides::new(std::env::vars(), &args.sets)?;
+    let plan = load(&args.files, &overrides)?;
+    print!("{}", describe(&plan));
+    Ok(())
+}
+
+/// The reference of all keys.
+fn all_keys() -> String {
+    let mut out = String::new();
+    for section in keys::sections() {
+        match section {
+            "" => writeln!(out, "top level"),
+            list if keys::is_list(list) => writeln!(out, "\n[[{list}]]"),
+            table => writeln!(out, "\n[{table}]"),
+        }
+        .unwrap_or_default();
+        for key in keys::keys_of(section) {
+            let required = if key.required { " (required)" } else { "" };
+            writeln!(out, "  {:<18} {:<26} {}{required}", key.name, kind(key.kind), key.help).unwrap_or_default();
+        }
+    }
+    out
+}
+
+fn kind(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Int(low, high) => format!("{low} to {high}"),
+        Kind::Bool => "true, false".to_owned(),
+        Kind::Choice(choices) => choices.join(", "),
+        Kind::Duration => "duration, \"30s\"".to_owned(),
+        Kind::Bytes => "size, \"8 MiB\"".to_owned(),
+        Kind::Path => "path".to_owned(),
+        Kind::Paths => "paths".to_owned(),
+        Kind::Texts => "texts".to_owned(),
+        Kind::Address => "host:port".to_owned(),
+        Kind::Free => "table".to_owned(),
+    }
+}
+
+/// The plan for people.
+pub fn describe(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut total = 0;
+    for definition in &plan.definitions {
+        let shards = definition.source().map_or(1, |source| shards_of(plan, &source.stream));
+        let bound = memory(definition) * shards as usize;
+        total += bound;
+        line(&mut out, &format!("{} ({})", definition.name, definition.file.display()));
+        for drawing in draw(definition, shards) {
+            line(&mut out, &format!("  {drawing}"));
+        }
+        line(&mut out, &format!("  memory     at most {} in mailboxes and batches", show_bytes(bound)));
+        out.push('\n');
+    }
+    line(&mut out, &format!("all together at most {} in mailboxes and batches", show_bytes(total)));
+    line(&mut out, "needs");
+    for need in needs(plan) {
+        line(&mut out, &format!("  {need}"));
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+fn shards_of(plan: &Plan, stream: &str) -> u32 {
+    plan.streams.iter().find(|(name, _)| name == stream).map_or(1, |(_, shards)| *shards)
+}
+
+/// The actors of a definition, a line a chain.
+fn draw(definition: &Definition, shards: u32) -> Vec<String> {
+    match &definition.work {
+        Work::Collect(collect) => vec![format!(
+            "http {} ─► collector ─► stream {}   (too large ─► {})",
+            collect.listen, collect.good, collect.bad
+        )],
+        Work::Enrich(enrich) => draw_enrich(enrich, shards),
+        Work::Load(load) => draw_load(load, shards),
+    }
+}
+
+fn draw_enrich(enrich: &Enrich, shards: u32) -> Vec<String> {
+    let mut lines = vec![
+        format!("stream {} × {} a group for each:", enrich.source.stream, count(shards)),
+        format!("shard-reader ─► enricher ─┬► batcher ─► stream-writer {}", enrich.good),
+    ];
+    let indent = "                          ";
+    if let Some(failed) = &enrich.failed {
+        lines.push(format!("{indent}├► batcher ─► stream-writer {failed}"));
+    }
+    lines.push(format!("{indent}└► batcher ─► stream-writer {}", enrich.bad));
+    lines.push("checkpointer ◄─ acknowledgements of all".to_owned());
+    lines
+}
+
+fn draw_load(load: &Load, shards: u32) -> Vec<String> {
+    let mut lines = vec![format!("stream {} × {} a group for each:", load.source.stream, count(shards))];
+    let last = load.sinks.len().saturating_sub(1);
+    for (index, sink) in load.sinks.iter().enumerate() {
+        let lead = match (index, last) {
+            (0, 0) => "shard-reader ─► ",
+            (0, _) => "shard-reader ─┬► ",
+            (index, last) if index == last => "              └► ",
+            _ => "              ├► ",
+        };
+        lines.push(format!("{lead}batcher ─► {}   (bad ─► stream-writer {})", target(sink), load.bad));
+    }
+    lines.push("checkpointer ◄─ acknowledgements of all".to_owned());
+    lines
+}
+
+fn count(shards: u32) -> String {
+    if shards == 1 { "1 shard,".to_owned() } else { format!("{shards} shards,") }
+}
+
+fn target(sink: &LoadSink) -> String {
+    let purpose = match sink.purpose {
+        Purpose::Raw => "raw",
+        Purpose::Enriched => "enriched",
+        Purpose::Bad => "bad",
+    };
+    match &sink.target {
+        Target::S3 { prefix, .. } => format!("s3-writer {prefix} ({purpose})"),
+        Target::Postgres { .. } => format!("postgres-writer ({purpose})"),
+    }
+}
+
+/// Most bytes of payload that one shard's group can hold: each mailbox's bound counts what its actor handles too; a batcher
+/// holds one batch of its own, and a page can come on top; writers hold what they render.
+pub fn memory(definition: &Definition) -> usize {
+    let Limits { mailbox_bytes, .. } = definition.limits;
+    match &definition.work {
+        // The collector's own buffer; its bound is the collector's configuration.
+        Work::Collect(_) => 64 << 20,
+        Work::Enrich(enrich) => {
+            let outputs = 2 + usize::from(enrich.failed.is_some());
+            // A page, the enricher's mailbox and what it makes of one batch; then two mailboxes and a batch an output.
+            let outputs = outputs * (2 * mailbox_bytes + enrich.batch.max_bytes);
+            enrich.source.max_bytes + mailbox_bytes + 4 * enrich.source.max_bytes + outputs
+        }
+        Work::Load(load) => {
+            let sinks: usize = load
+                .sinks
+                .iter()
+                .map(|sink| 2 * mailbox_bytes.max(sink.batch.max_bytes) + 2 * sink.batch.max_bytes + mailbox_bytes)
+                .sum();
+            load.source.max_bytes + sinks
+        }
+    }
+}
+
+/// Outside systems and permissions.
+fn needs(plan: &Plan) -> Vec<String> {
+    let data = plan.backend.data_dir.display();
+    let mut needs = Vec::new();
+    for definition in &plan.definitions {
+        if let Work::Collect(collect) = &definition.work {
+            needs.push(format!("to listen on {} (collector {})", collect.listen, definition.name));
+        }
+    }
+    needs.push(format!("to listen on {} (operator API)", plan.backend.operator));
+    let streams: Vec<String> = plan.streams.iter().map(|(name, shards)| format!("{name} ({shards})")).collect();
+    needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
+    needs.push(format!("leases and checkpoints in {data}/leases"));
+    if plan.definitions.iter().any(has_objects) {
+        needs.push(format!("objects in {data}/objects"));
+    }
+    if plan.definitions.iter().any(Definition::needs_postgres) {
+        needs.push(match &plan.backend.postgres {
+            Postgres::Private(_) => {
+                format!("PostgreSQL's server programs (Debian: postgresql-15), for a private server in {data}/postgres")
+            }
+            Postgres::Url(url) => format!(
+                "PostgreSQL at {}: CREATE on the database, for the schemas {} and snowmelt",
+                without_password(url),
+                plan.backend.schema
+            ),
+        });
+    }
+    needs
+}
+
+fn has_objects(definition: &Definition) -> bool {
+    matches!(&definition.work, Work::Load(load) if load.sinks.iter().any(|sink| matches!(sink.target, Target::S3 { .. })))
+}
+
+/// A URL that can be shown.
+pub fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme + 3 => format!("{}…{}", &url[..scheme + 3], &url[at..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_user_and_password() {
+        assert_eq!(without_password("postgres://me:secret@db:5432/x"), "postgres://…@db:5432/x");
+        assert_eq!(without_password("postgres://db/x"), "postgres://db/x");
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The whole Snowplow pipeline as one program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "snowmelt",
+    version,
+    about = "The whole Snowplow pipeline as one program: collector, enrich, S3 and Postgres loaders, on an actor runtime.",
+    after_help = "Start here:\n  snowmelt run pipelines/quickstart.toml     the whole pipeline on this machine\n  snowmelt send --events 1000 --bad 5        play a small web shop against it\n  snowmelt sql -c 'select event_name, count(*) from atomic.events group by 1'\n  snowmelt tail bad-1                        why events went bad"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What is logged to standard error: error, warn, info, debug, or a filter such as `snowmelt_streams=debug,warn`.
+    #[arg(long, global = true, env = "SNOWMELT_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log one JSON object a line.
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run pipeline definitions in this process.
+    #[command(
+        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
+    )]
+    Run(DefinitionArgs),
+    /// Load definitions without running them: draw their actors, state the memory bound, list what they need.
+    #[command(
+        after_help = "Examples:\n  snowmelt check pipelines/*.toml\n  snowmelt check --keys          every key with its meaning and default"
+    )]
+    Check(CheckArgs),
+    /// Play a small web shop against a collector.
+    #[command(
+        after_help = "Examples:\n  snowmelt send --events 1000 --bad 5\n  snowmelt send --to http://127.0.0.1:8080 --events 100000 --rate 2000 --seed 7"
+    )]
+    Send(SendArgs),
+    /// Open psql on the warehouse.
+    #[command(
+        after_help = "Examples:\n  snowmelt sql\n  snowmelt sql -c 'select event_name, count(*) from atomic.events group by 1 order by 2 desc'"
+    )]
+    Sql(SqlArgs),
+    /// Print what is in a stream, decoded, one JSON object a line.
+    #[command(
+        after_help = "Examples:\n  snowmelt tail enriched --follow\n  snowmelt tail bad-1 | jq .data.failure\n  snowmelt tail raw --from latest --follow"
+    )]
+    Tail(TailArgs),
+}
+
+/// Which definitions, with which changes.
+#[derive(Debug, Args)]
+pub struct DefinitionArgs {
+    /// Definition files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Set a key, over the file and the environment: `source.start=latest`, or `enrich.source.start=latest` for the
+    /// definition named enrich. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Where the embedded backends keep everything; the same as `--set backend.data_dir=DIR`.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Definition files.
+    #[arg(value_name = "FILE", required_unless_present = "keys")]
+    pub files: Vec<PathBuf>,
+    /// Set a key, as `run` does.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Print every key that a definition may have.
+    #[arg(long)]
+    pub keys: bool,
+}
+
+/// What to send.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The collector; by default the one that runs in the data directory, else http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    /// How many events.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Events a second; as fast as the collector answers when absent.
+    #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// Percent of events that are bad.
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    pub bad: f64,
+    /// The same seed sends the same shop; by default another one each time.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Requests in flight at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Where the pipeline runs, to find its collector.
+    #[arg(long, default_value = ".data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// How to open psql.
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// Run one query and exit.
+    #[arg(short = 'c', long = "command", value_name = "QUERY")]
+    pub command: Option<String>,
+    /// Unaligned output without headings, for scripts.
+    #[arg(short = 't', long)]
+    pub tuples_only: bool,
+    /// Where the pipeline runs.
+    #[arg(long, default_value = ".data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum From {
+    /// The oldest record that is kept.
+    Oldest,
+    /// Only what comes from now on.
+    Latest,
+}
+
+/// What to print.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// The stream.
+    pub stream: String,
+    /// Where to begin.
+    #[arg(long, value_enum, default_value = "oldest")]
+    pub from: From,
+    /// Go on with what comes.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// Print records as they are: shard, sequence, partition key, data in base64.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the pipeline runs.
+    #[arg(long, default_value = ".data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}

@@ -1,0 +1,315 @@
+//! From checked documents to the plan: defaults filled in, and what only the whole can tell.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::model::{
+    Backend, BatchLimits, Collect, Definition, Enrich, Limits, Load, LoadSink, Plan, Postgres, Purpose, Source, Target,
+    Work,
+};
+use super::problem::Problem;
+use super::units;
+use super::verify::{beside, read_bytes};
+
+/// Shards of a stream that no `[[stream]]` names.
+const DEFAULT_SHARDS: u32 = 1;
+
+/// One table of a checked document; getters give what is written or nothing.
+struct Table<'a> {
+    file: &'a Path,
+    path: String,
+    values: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Table<'a> {
+    fn of(file: &'a Path, document: &'a Map<String, Value>, section: &str) -> Self {
+        Self { file, path: section.to_owned(), values: document.get(section).and_then(Value::as_object) }
+    }
+
+    fn list(file: &'a Path, document: &'a Map<String, Value>, section: &str) -> Vec<Self> {
+        let tables = document.get(section).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let table = |(index, value): (usize, &'a Value)| Self {
+            file,
+            path: format!("{section}[{index}]"),
+            values: value.as_object(),
+        };
+        tables.iter().enumerate().map(table).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.values?.get(name)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.as_str().map(str::to_owned)
+    }
+
+    /// A text that the check has seen to be there.
+    fn given(&self, name: &str) -> String {
+        self.text(name).unwrap_or_default()
+    }
+
+    fn int(&self, name: &str, default: usize) -> usize {
+        self.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+    }
+
+    fn bool(&self, name: &str, default: bool) -> bool {
+        self.get(name).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    fn bytes(&self, name: &str, default: usize) -> usize {
+        self.get(name).and_then(read_bytes).unwrap_or(default)
+    }
+
+    fn duration(&self, name: &str, default: Duration) -> Duration {
+        self.get(name).and_then(Value::as_str).and_then(units::duration).unwrap_or(default)
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(|path| beside(self.file, &path))
+    }
+
+    fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.text(name)?.to_socket_addrs().ok()?.next()
+    }
+
+    fn problem(&self, name: &str, message: impl Into<String>) -> Problem {
+        let problem = Problem::key(self.file, format!("{}.{name}", self.path), message);
+        match self.get(name) {
+            Some(value) => problem.with_value(value),
+            None => problem,
+        }
+    }
+}
+
+/// The plan that the documents make together; the first files are those of the command line.
+pub fn plan(documents: &[(PathBuf, Map<String, Value>)]) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let empty = Map::new();
+    let (backend_file, backend_document) = documents
+        .iter()
+        .find(|(_, document)| document.contains_key("backend"))
+        .map_or((Path::new("."), &empty), |(file, document)| (file.as_path(), document));
+    let backend = backend(&Table::of(backend_file, backend_document, "backend"), &mut problems);
+    let mut definitions: Vec<Definition> = Vec::new();
+    for (file, document) in documents {
+        let Some(definition) = definition(file, document, &mut problems) else { continue };
+        if let Some(twin) = definitions.iter().find(|other| other.name == definition.name) {
+            let message = format!("{} has the same name; each application needs its own", twin.file.display());
+            problems.push(Problem::key(file, "name", message).with_value(json!(definition.name)));
+        }
+        definitions.push(definition);
+    }
+    if definitions.is_empty() && problems.is_empty() {
+        let file = documents.first().map_or_else(PathBuf::new, |(file, _)| file.clone());
+        problems.push(Problem::file(
+            file,
+            "defines no pipeline; write [collector], or [source] with [enrich] or [[sink]], or include = [...]",
+        ));
+    }
+    let streams = streams(documents, &definitions);
+    if problems.is_empty() { Ok(Plan { backend, streams, definitions }) } else { Err(problems) }
+}
+
+fn backend(table: &Table<'_>, problems: &mut Vec<Problem>) -> Backend {
+    let port = u16::try_from(table.int("postgres_port", 0)).ok().filter(|port| *port != 0);
+    let postgres = match table.text("postgres").as_deref() {
+        None | Some("private") => Postgres::Private(port),
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            Postgres::Url(url.to_owned())
+        }
+        Some(_) => {
+            // The value may hold a password: it is not shown.
+            problems.push(Problem::key(table.file, "backend.postgres", "has to be `private` or a postgres:// URL"));
+            Postgres::Private(None)
+        }
+    };
+    Backend {
+        data_dir: PathBuf::from(table.text("data_dir").unwrap_or_else(|| ".data".to_owned())),
+        fsync: table.bool("fsync", true),
+        retention: table.duration("retention", Duration::from_secs(24 * 3600)),
+        postgres,
+        schema: table.text("schema").unwrap_or_else(|| "atomic".to_owned()),
+        operator: table.address("operator").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8090))),
+    }
+}
+
+/// Streams with their shards: those of `[[stream]]`, then those that definitions name.
+fn streams(documents: &[(PathBuf, Map<String, Value>)], definitions: &[Definition]) -> Vec<(String, u32)> {
+    let mut streams: Vec<(String, u32)> = documents
+        .iter()
+        .flat_map(|(file, document)| Table::list(file, document, "stream"))
+        .map(|table| (table.given("name"), u32::try_from(table.int("shards", 1)).unwrap_or(DEFAULT_SHARDS)))
+        .collect();
+    for definition in definitions {
+        let read = definition.source().map(|source| source.stream.as_str());
+        for name in definition.writes().into_iter().chain(read) {
+            if !streams.iter().any(|(known, _)| known == name) {
+                streams.push((name.to_owned(), DEFAULT_SHARDS));
+            }
+        }
+    }
+    streams
+}
+
+/// The application of a file; none for a file that only includes others or chooses backends.
+fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Definition> {
+    let has = |section: &str| document.contains_key(section);
+    if !["collector", "source", "enrich", "sink", "bad"].into_iter().any(has) {
+        return None;
+    }
+    let before = problems.len();
+    let mut complain = |key: &str, message: &str| problems.push(Problem::key(file, key, message));
+    let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if name.is_empty() {
+        complain("name", "is missing: the application's name, which names its lease table and its progress");
+    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        complain("name", "may have letters, digits, `-`, `_` and `.` only");
+    }
+    if has("collector") {
+        for section in ["source", "enrich", "sink", "bad"].into_iter().filter(|section| has(section)) {
+            complain(section, "a collector reads no stream; put this into a definition of its own");
+        }
+    } else {
+        if !has("source") {
+            complain("source", "is missing: [source] with the stream that is read");
+        }
+        if !has("sink") {
+            complain("sink", "is missing: [[sink]] with what is written to");
+        }
+        if !has("bad") {
+            complain("bad", "is missing: [bad] with the stream for what can't be processed");
+        }
+    }
+    if problems.len() > before {
+        return None;
+    }
+    let bad = Table::of(file, document, "bad").given("stream");
+    let work = if has("collector") {
+        Work::Collect(collector(&Table::of(file, document, "collector")))
+    } else if has("enrich") {
+        Work::Enrich(enrich(file, document, bad, problems)?)
+    } else {
+        Work::Load(loader(file, document, bad, problems)?)
+    };
+    Some(Definition { name, file: file.to_owned(), work, limits: limits(file, document) })
+}
+
+fn collector(table: &Table<'_>) -> Collect {
+    Collect {
+        listen: table.address("listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+        good: table.given("good"),
+        bad: table.given("bad"),
+        config: table.path("config"),
+        settings: table.get("settings").cloned().unwrap_or_else(|| json!({})),
+    }
+}
+
+fn source(file: &Path, document: &Map<String, Value>) -> Source {
+    let table = Table::of(file, document, "source");
+    Source {
+        stream: table.given("stream"),
+        latest: table.text("start").as_deref() == Some("latest"),
+        max_records: table.int("max_records", 1000),
+        max_bytes: table.bytes("max_bytes", 2 << 20),
+    }
+}
+
+fn enrich(file: &Path, document: &Map<String, Value>, bad: String, problems: &mut Vec<Problem>) -> Option<Enrich> {
+    let table = Table::of(file, document, "enrich");
+    let sinks = Table::list(file, document, "sink");
+    let [sink] = sinks.as_slice() else {
+        problems.push(Problem::key(file, "sink", "an enrich pipeline has exactly one [[sink]], of kind \"stream\""));
+        return None;
+    };
+    if sink.given("kind") != "stream" {
+        let message = "an enrich pipeline writes to a stream; load that stream by a definition of its own";
+        problems.push(sink.problem("kind", message));
+        return None;
+    }
+    let Some(good) = sink.text("stream") else {
+        problems.push(sink.problem("stream", "is missing: the stream of good events"));
+        return None;
+    };
+    Some(Enrich {
+        source: source(file, document),
+        resolver: table.path("resolver").unwrap_or_default(),
+        enrichments: table.path("enrichments"),
+        max_record_size: table.bytes("max_record_size", 1_000_000),
+        max_json_depth: table.int("max_json_depth", 50),
+        accept_invalid: table.bool("accept_invalid", false),
+        good,
+        failed: sink.text("failed"),
+        bad,
+        batch: batch(sink, 4 << 20, 500, Duration::from_millis(20)),
+    })
+}
+
+fn loader(file: &Path, document: &Map<String, Value>, bad: String, problems: &mut Vec<Problem>) -> Option<Load> {
+    let before = problems.len();
+    let sinks = Table::list(file, document, "sink");
+    if sinks.is_empty() {
+        problems.push(Problem::key(file, "sink", "is empty: write at least one [[sink]]"));
+    }
+    let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, problems)).collect();
+    (problems.len() == before).then(|| Load { source: source(file, document), sinks, bad })
+}
+
+fn load_sink(sink: &Table<'_>, problems: &mut Vec<Problem>) -> Option<LoadSink> {
+    let kind = sink.given("kind");
+    let mut need = |name: &str, why: &str| {
+        let text = sink.text(name);
+        if text.is_none() {
+            problems.push(sink.problem(name, format!("is missing: {why}")));
+        }
+        text
+    };
+    let purpose = need("purpose", "what the source holds: raw, enriched or bad");
+    let purpose = match purpose?.as_str() {
+        "raw" => Purpose::Raw,
+        "enriched" => Purpose::Enriched,
+        _ => Purpose::Bad,
+    };
+    let target = match kind.as_str() {
+        "s3" => Target::S3 { prefix: need("prefix", "where objects go")?, partition: sink.text("partition") },
+        "postgres" if purpose == Purpose::Raw => {
+            problems.push(sink.problem("purpose", "raw payloads have no table; load enriched events or bad rows"));
+            return None;
+        }
+        "postgres" => {
+            need("resolver", "resolver.json, for the tables' columns")?;
+            Target::Postgres { resolver: sink.path("resolver").unwrap_or_default() }
+        }
+        _ => {
+            problems
+                .push(sink.problem("kind", "a loader writes to s3 or postgres; kind \"stream\" belongs to [enrich]"));
+            return None;
+        }
+    };
+    Some(LoadSink { purpose, batch: batch(sink, 8 << 20, 20_000, Duration::from_secs(1)), target })
+}
+
+fn batch(table: &Table<'_>, max_bytes: usize, max_records: usize, max_age: Duration) -> BatchLimits {
+    BatchLimits {
+        max_bytes: table.bytes("max_bytes", max_bytes),
+        max_records: table.int("max_records", max_records),
+        max_age: table.duration("max_age", max_age),
+    }
+}
+
+fn limits(file: &Path, document: &Map<String, Value>) -> Limits {
+    let mailbox = Table::of(file, document, "mailbox");
+    let supervision = Table::of(file, document, "supervision");
+    Limits {
+        mailbox_bytes: mailbox.bytes("bytes", 8 << 20),
+        mailbox_batches: mailbox.int("batches", 4),
+        max_restarts: supervision.int("max_restarts", 10),
+        window: supervision.duration("window", Duration::from_secs(600)),
+        heartbeat: supervision.duration("heartbeat", Duration::from_secs(30)),
+        drain: supervision.duration("drain", Duration::from_secs(30)),
+        checkpoint_every: supervision.duration("checkpoint_every", Duration::from_secs(1)),
+    }
+}

@@ -1,0 +1,158 @@
+//! Every key that a definition may have: its type, what it means, its default. `check` reads this table, and so does
+//! the reference that `snowmelt check --keys` prints.
+
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number within bounds.
+    Int(i64, i64),
+    /// `true` or `false`.
+    Bool,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// A duration with its unit.
+    Duration,
+    /// A size in bytes, with or without a unit.
+    Bytes,
+    /// A path to something that exists, from the file's folder.
+    Path,
+    /// A list of paths to files that exist, from the file's folder.
+    Paths,
+    /// A list of texts.
+    Texts,
+    /// An address to listen on, `host:port`.
+    Address,
+    /// Settings checked by whoever owns them.
+    Free,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The table it stands in, empty for the top level.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Whether it must be given when its section is.
+    pub required: bool,
+    /// What it means, its default at the end.
+    pub help: &'static str,
+}
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { section, name, kind, required: false, help }
+}
+
+const fn required(section: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { section, name, kind, required: true, help }
+}
+
+use Kind::{Address, Bool, Bytes, Choice, Duration, Free, Int, Path, Paths, Text};
+
+/// All keys, in the order in which they are explained. `sink` and `stream` are lists of tables (`[[sink]]`).
+pub const KEYS: &[Key] = &[
+    key("", "name", Text, "the application's name; it names the lease table and the progress in Postgres"),
+    key("", "include", Paths, "definitions that run together with this one"),
+    key("backend", "kind", Choice(&["embedded"]), "what streams, leases and objects are kept in (embedded)"),
+    key("backend", "data_dir", Text, "where the embedded backends keep everything (.data)"),
+    key("backend", "fsync", Bool, "streams are synced to the disk before a put is answered (true)"),
+    key("backend", "retention", Duration, "how long streams keep records (24h)"),
+    key(
+        "backend",
+        "postgres",
+        Text,
+        "a postgres:// URL, or `private` for a server of our own under data_dir (private)",
+    ),
+    key("backend", "postgres_port", Int(0, 65535), "loopback port of the private server, 0 for a free one (0)"),
+    key("backend", "schema", Text, "the database schema of all tables (atomic)"),
+    key("backend", "operator", Address, "where the operator API listens (127.0.0.1:8090)"),
+    required("stream", "name", Text, "a stream to create when it is missing"),
+    required("stream", "shards", Int(1, 500), "with how many shards"),
+    required("collector", "listen", Address, "where trackers send to"),
+    required("collector", "good", Text, "the stream of collector payloads"),
+    required("collector", "bad", Text, "the stream of what is too large"),
+    key("collector", "config", Path, "the original's config.hocon, or the same keys in TOML or JSON"),
+    key("collector", "settings", Free, "keys of the collector's own configuration, over `config`"),
+    required("source", "stream", Text, "the stream that is read"),
+    key(
+        "source",
+        "start",
+        Choice(&["trim_horizon", "latest"]),
+        "where a shard without a checkpoint begins (trim_horizon)",
+    ),
+    key("source", "max_records", Int(1, 10_000), "most records of one read (1000)"),
+    key("source", "max_bytes", Bytes, "most bytes of one read (2 MiB)"),
+    required("enrich", "resolver", Path, "resolver.json: the schema registries"),
+    key("enrich", "enrichments", Path, "folder of the enrichments' configuration files (none)"),
+    key("enrich", "max_record_size", Bytes, "larger events and bad rows become size violations (1 MB)"),
+    key("enrich", "max_json_depth", Int(1, 1000), "deepest JSON that is read (50)"),
+    key("enrich", "accept_invalid", Bool, "overlong atomic fields do not make an event bad (false)"),
+    required("sink", "kind", Choice(&["stream", "s3", "postgres"]), "what is written to"),
+    key("sink", "stream", Text, "kind stream: the stream of good events"),
+    key("sink", "failed", Text, "kind stream: the stream of failed events (none)"),
+    key("sink", "purpose", Choice(&["raw", "enriched", "bad"]), "kinds s3 and postgres: what the source holds"),
+    key("sink", "prefix", Text, "kind s3: where objects go, the first segment is the bucket"),
+    key(
+        "sink",
+        "partition",
+        Text,
+        "kind s3: folders made from the time and the schema, e.g. {schema}/{yyyy}/{MM}/{dd}",
+    ),
+    key("sink", "resolver", Path, "kind postgres: resolver.json, for the tables' columns"),
+    key("sink", "max_bytes", Bytes, "bytes in a batch at which it is written (8 MiB)"),
+    key("sink", "max_records", Int(1, 1_000_000), "records in a batch at which it is written (20000; stream 500)"),
+    key("sink", "max_age", Duration, "age of a batch at which it is written (1s; stream 20ms)"),
+    required("bad", "stream", Text, "the stream of bad rows"),
+    key("mailbox", "bytes", Bytes, "bound of each mailbox in bytes (8 MiB)"),
+    key("mailbox", "batches", Int(1, 1000), "bound of each mailbox in batches (4)"),
+    key(
+        "supervision",
+        "max_restarts",
+        Int(0, 1_000_000),
+        "failures of a shard within the window past which it gives up (10)",
+    ),
+    key("supervision", "window", Duration, "the window (10m)"),
+    key("supervision", "heartbeat", Duration, "without progress for this long an actor counts as hung (30s)"),
+    key("supervision", "drain", Duration, "how long a drain may take (30s)"),
+    key("supervision", "checkpoint_every", Duration, "least time between two checkpoints of a shard (1s)"),
+];
+
+/// The tables a definition may have.
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    let mut previous = "";
+    KEYS.iter()
+        .filter_map(move |key| (key.section != std::mem::replace(&mut previous, key.section)).then_some(key.section))
+}
+
+/// The keys of one table.
+pub fn keys_of(section: &str) -> impl Iterator<Item = &'static Key> + '_ {
+    KEYS.iter().filter(move |key| key.section == section)
+}
+
+/// Tables that are lists.
+pub fn is_list(section: &str) -> bool {
+    matches!(section, "sink" | "stream")
+}
+
+/// Tables that only the file on the command line may have, since they hold for the whole process.
+pub fn is_global(section: &str) -> bool {
+    matches!(section, "backend" | "stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_stands_together_in_the_table() {
+        let all: Vec<_> = sections().collect();
+        let mut unique = all.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(all.len(), unique.len(), "{all:?}");
+    }
+}

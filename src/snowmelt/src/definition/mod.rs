@@ -1,0 +1,16 @@
+//! Pipeline definitions: what people write, read and checked.
+//!
+//! A definition is one application; its name names its lease table and its progress. A file holds one definition, or
+//! includes others; the backends are chosen once, in the file named on the command line.
+
+mod build;
+pub mod keys;
+pub mod load;
+pub mod model;
+pub mod problem;
+pub mod units;
+pub mod verify;
+
+pub use load::{Overrides, load};
+pub use model::Plan;
+pub use problem::Problem;

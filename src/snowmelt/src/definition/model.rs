@@ -1,0 +1,228 @@
+//! Definitions as values, after everything was checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that one `run` or `check` works on.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Chosen once for all.
+    pub backend: Backend,
+    /// Streams to create when missing, with their shards, in the order of first mention.
+    pub streams: Vec<(String, u32)>,
+    /// The applications.
+    pub definitions: Vec<Definition>,
+}
+
+/// What streams, leases, objects and tables are kept in.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Where the embedded backends keep everything.
+    pub data_dir: PathBuf,
+    /// Whether a put is on the disk before it is answered.
+    pub fsync: bool,
+    /// How long streams keep records.
+    pub retention: Duration,
+    /// Which Postgres.
+    pub postgres: Postgres,
+    /// The database schema of all tables.
+    pub schema: String,
+    /// Where the operator API listens.
+    pub operator: SocketAddr,
+}
+
+/// Which Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Postgres {
+    /// A server of our own; the port, or a free one.
+    Private(Option<u16>),
+    /// The one at this URL.
+    Url(String),
+}
+
+/// One application.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// The file it stands in.
+    pub file: PathBuf,
+    /// What it does.
+    pub work: Work,
+    /// How it is supervised and bounded.
+    pub limits: Limits,
+}
+
+/// What an application does.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Takes events over HTTP.
+    Collect(Collect),
+    /// Reads raw records, writes enriched ones.
+    Enrich(Enrich),
+    /// Reads records, writes them to stores.
+    Load(Load),
+}
+
+/// A collector.
+#[derive(Debug, Clone)]
+pub struct Collect {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Stream of payloads.
+    pub good: String,
+    /// Stream of size violations.
+    pub bad: String,
+    /// Its own configuration file.
+    pub config: Option<PathBuf>,
+    /// Keys over it.
+    pub settings: serde_json::Value,
+}
+
+/// Where records come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The stream.
+    pub stream: String,
+    /// Whether a shard without a checkpoint begins with its newest record.
+    pub latest: bool,
+    /// Most records of one read.
+    pub max_records: usize,
+    /// Most bytes of one read.
+    pub max_bytes: usize,
+}
+
+/// When a batch is written.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Bytes.
+    pub max_bytes: usize,
+    /// Records.
+    pub max_records: usize,
+    /// Age.
+    pub max_age: Duration,
+}
+
+/// An enrich application.
+#[derive(Debug, Clone)]
+pub struct Enrich {
+    /// What is read.
+    pub source: Source,
+    /// resolver.json.
+    pub resolver: PathBuf,
+    /// Folder of enrichments.
+    pub enrichments: Option<PathBuf>,
+    /// Bytes past which an event is a size violation.
+    pub max_record_size: usize,
+    /// Deepest JSON.
+    pub max_json_depth: usize,
+    /// Overlong fields are no mistake.
+    pub accept_invalid: bool,
+    /// Stream of good events.
+    pub good: String,
+    /// Stream of failed events.
+    pub failed: Option<String>,
+    /// Stream of bad rows.
+    pub bad: String,
+    /// Batches of the streams' writers.
+    pub batch: BatchLimits,
+}
+
+/// A loader.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// What is read.
+    pub source: Source,
+    /// Where it goes.
+    pub sinks: Vec<LoadSink>,
+    /// Stream of what can't be loaded.
+    pub bad: String,
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Collector payloads.
+    Raw,
+    /// Enriched events.
+    Enriched,
+    /// Bad rows.
+    Bad,
+}
+
+/// One sink of a loader.
+#[derive(Debug, Clone)]
+pub struct LoadSink {
+    /// What the source holds.
+    pub purpose: Purpose,
+    /// When a batch is written.
+    pub batch: BatchLimits,
+    /// Where.
+    pub target: Target,
+}
+
+/// Where a loader writes.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Objects.
+    S3 {
+        /// Bucket and prefix.
+        prefix: String,
+        /// Folders made from time and schema.
+        partition: Option<String>,
+    },
+    /// Tables.
+    Postgres {
+        /// resolver.json, for the columns.
+        resolver: PathBuf,
+    },
+}
+
+/// How an application is supervised and bounded.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bound of each mailbox in bytes.
+    pub mailbox_bytes: usize,
+    /// Bound of each mailbox in batches.
+    pub mailbox_batches: usize,
+    /// Failures of a shard in the window.
+    pub max_restarts: usize,
+    /// The window.
+    pub window: Duration,
+    /// Without progress for this long an actor hangs.
+    pub heartbeat: Duration,
+    /// How long a drain may take.
+    pub drain: Duration,
+    /// Least time between checkpoints.
+    pub checkpoint_every: Duration,
+}
+
+impl Definition {
+    /// The stream it reads, if it reads one.
+    pub fn source(&self) -> Option<&Source> {
+        match &self.work {
+            Work::Collect(_) => None,
+            Work::Enrich(enrich) => Some(&enrich.source),
+            Work::Load(load) => Some(&load.source),
+        }
+    }
+
+    /// The streams it writes.
+    pub fn writes(&self) -> Vec<&str> {
+        match &self.work {
+            Work::Collect(collect) => vec![&collect.good, &collect.bad],
+            Work::Enrich(enrich) => {
+                let mut streams = vec![enrich.good.as_str(), enrich.bad.as_str()];
+                streams.extend(enrich.failed.as_deref());
+                streams
+            }
+            Work::Load(load) => vec![&load.bad],
+        }
+    }
+
+    /// Whether it needs Postgres.
+    pub fn needs_postgres(&self) -> bool {
+        matches!(&self.work, Work::Load(load) if load.sinks.iter().any(|sink| matches!(sink.target, Target::Postgres { .. })))
+    }
+}

@@ -1,0 +1,164 @@
+//! The stores under a node: streams, leases, objects, the warehouse. Chosen here and nowhere else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use snowmelt_leases::{EmbeddedLeases, LeaseStore};
+use snowmelt_objects::{DirectoryStore, ObjectStore};
+use snowmelt_runtime::Clock;
+use snowmelt_streams::{Durability, EmbeddedStreams, Options, Streams};
+use snowmelt_warehouse::{ClusterOptions, PrivateCluster, Warehouse, WarehouseOptions};
+
+use crate::check::without_password;
+use crate::definition::Plan;
+use crate::definition::model::{Definition, Postgres};
+use crate::running::{Psql, RunFile};
+use crate::trouble::{Outcome, Trouble};
+
+/// How long Postgres may take to answer at the start.
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The open stores.
+pub struct Backends {
+    /// Streams.
+    pub streams: Arc<dyn Streams>,
+    /// Leases and checkpoints.
+    pub leases: Arc<dyn LeaseStore>,
+    /// Tables, when a definition has some.
+    pub warehouse: Option<Warehouse>,
+    /// Event loops for shard groups.
+    pub arbiters: Vec<Arbiter>,
+    /// Time.
+    pub clock: Clock,
+    cluster: Option<PrivateCluster>,
+    objects_dir: PathBuf,
+    postgres_url: Option<String>,
+    schema: String,
+}
+
+impl Backends {
+    /// Opens everything that the plan needs, and creates its streams.
+    pub async fn open(plan: &Plan, clock: Clock) -> Outcome<Self> {
+        let data_dir = &plan.backend.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|error| Trouble::machine(&data_dir.display().to_string(), error))?;
+        let data_dir =
+            data_dir.canonicalize().map_err(|error| Trouble::machine(&data_dir.display().to_string(), error))?;
+        let streams = open_streams(plan, &data_dir).await?;
+        let leases = EmbeddedLeases::open(data_dir.join("leases")).map_err(|error| Trouble::caused("leases", error))?;
+        let objects_dir = data_dir.join("objects");
+        let needs_postgres = plan.definitions.iter().any(Definition::needs_postgres);
+        let (cluster, postgres_url) = if needs_postgres { open_postgres(plan, &data_dir).await? } else { (None, None) };
+        let warehouse = match &postgres_url {
+            Some(url) => Some(connect(url, &plan.backend.schema).await?),
+            None => None,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            streams: Arc::new(streams),
+            leases: Arc::new(leases),
+            warehouse,
+            arbiters: (0..cores).map(|_| Arbiter::new()).collect(),
+            clock,
+            cluster,
+            objects_dir,
+            postgres_url,
+            schema: plan.backend.schema.clone(),
+        })
+    }
+
+    /// The objects of one bucket: a folder of its name.
+    pub fn bucket(&self, name: &str) -> Outcome<Arc<dyn ObjectStore>> {
+        let store =
+            DirectoryStore::open(self.objects_dir.join(name)).map_err(|error| Trouble::caused("objects", error))?;
+        Ok(Arc::new(store))
+    }
+
+    /// What other commands have to know.
+    pub fn run_file(&self, collector_url: Option<String>, operator_url: String) -> RunFile {
+        RunFile {
+            pid: std::process::id(),
+            collector_url,
+            operator_url: Some(operator_url),
+            postgres_url: self.postgres_url.clone(),
+            schema: self.schema.clone(),
+            objects_dir: self.objects_dir.clone(),
+            psql: self.psql(),
+        }
+    }
+
+    fn psql(&self) -> Option<Psql> {
+        if let Some(cluster) = &self.cluster {
+            let psql = cluster.psql();
+            return Some(Psql { program: psql.program, arguments: psql.arguments, environment: psql.environment });
+        }
+        let url = self.postgres_url.clone()?;
+        Some(Psql { program: PathBuf::from("psql"), arguments: vec![url], environment: Vec::new() })
+    }
+
+    /// Resolves when a store that can't be done without is gone.
+    pub async fn failed(&self) -> String {
+        match &self.cluster {
+            Some(cluster) => format!("the private PostgreSQL server ended: {}", cluster.ended().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the database. Streams and leases need no closing: what they have answered is stored.
+    pub async fn close(self) -> Outcome {
+        if let Some(warehouse) = self.warehouse {
+            warehouse.close().await;
+        }
+        if let Some(cluster) = self.cluster {
+            cluster
+                .stop()
+                .await
+                .map_err(|error| Trouble::caused("the private PostgreSQL server did not stop", error))?;
+        }
+        Ok(())
+    }
+}
+
+async fn open_streams(plan: &Plan, data_dir: &Path) -> Outcome<EmbeddedStreams> {
+    let durability = if plan.backend.fsync { Durability::Fsync } else { Durability::OsCache };
+    let options = Options { durability, ..Options::default() };
+    let directory = data_dir.join("streams");
+    // Recovery reads files: not on the event loop.
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStreams::open(directory, options)).await;
+    let streams = opened
+        .map_err(|error| Trouble::machine("streams", error))?
+        .map_err(|error| Trouble::caused("streams", error))?;
+    for (name, shards) in &plan.streams {
+        streams
+            .create(name, *shards, plan.backend.retention)
+            .await
+            .map_err(|error| Trouble::caused(&format!("stream {name}"), error))?;
+    }
+    Ok(streams)
+}
+
+async fn open_postgres(plan: &Plan, data_dir: &Path) -> Outcome<(Option<PrivateCluster>, Option<String>)> {
+    match &plan.backend.postgres {
+        Postgres::Url(url) => Ok((None, Some(url.clone()))),
+        Postgres::Private(port) => {
+            let options = ClusterOptions { port: *port, ..ClusterOptions::default() };
+            let cluster = PrivateCluster::start(&data_dir.join("postgres"), &options)
+                .await
+                .map_err(|error| Trouble::caused("the private PostgreSQL server does not start", error))?;
+            let url = cluster.url();
+            Ok((Some(cluster), Some(url)))
+        }
+    }
+}
+
+async fn connect(url: &str, schema: &str) -> Outcome<Warehouse> {
+    let hint = format!("PostgreSQL at {}", without_password(url));
+    let options = WarehouseOptions::new(url, schema);
+    let connecting = Warehouse::connect(&options);
+    match tokio::time::timeout(POSTGRES_PATIENCE, connecting).await {
+        Ok(Ok(warehouse)) => Ok(warehouse),
+        Ok(Err(error)) => Err(Trouble::caused(&hint, error)),
+        Err(_) => Err(Trouble::Machine(format!("{hint}: no answer within {} s", POSTGRES_PATIENCE.as_secs()))),
+    }
+}

@@ -1,0 +1,172 @@
+//! `snowmelt run`: definitions as a running node.
+
+mod backends;
+mod banner;
+mod collectors;
+mod groups;
+mod operator;
+mod settings;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use snowmelt_runtime::supervise::RestartPolicy;
+use snowmelt_runtime::{Clock, Cores};
+use snowmelt_supervisor::node::{NodeState, Order};
+use snowmelt_supervisor::shard::{Command, ShardOptions};
+use snowmelt_supervisor::{Node, NodeOptions, PipelineSpec, Tree};
+use tokio::sync::watch;
+
+use crate::cli::DefinitionArgs;
+use crate::definition::model::{Definition, Work};
+use crate::definition::{Overrides, Plan, load};
+use crate::run::backends::Backends;
+use crate::run::collectors::Collectors;
+use crate::run::groups::ShardGroups;
+use crate::running::RunFile;
+use crate::trouble::{Outcome, Trouble};
+
+/// Runs the command.
+pub fn run(args: &DefinitionArgs) -> Outcome {
+    let mut overrides = Overrides::new(std::env::vars(), &args.sets)?;
+    if let Some(data_dir) = &args.data_dir {
+        overrides.push("backend.data_dir", data_dir.display().to_string(), "--data-dir");
+    }
+    let plan = load(&args.files, &overrides)?;
+    actix_rt::System::new().block_on(node(plan))
+}
+
+/// What a node has started, in the order in which it has to be stopped.
+struct Started {
+    collectors: Collectors,
+    node: Addr<Node>,
+    state: watch::Receiver<NodeState>,
+    operator: operator::Operator,
+    backends: Backends,
+}
+
+async fn node(plan: Plan) -> Outcome {
+    let mut signals = signals::Signals::new()?;
+    let plan = Arc::new(plan);
+    let started = tokio::select! {
+        started = start(Arc::clone(&plan)) => started?,
+        () = signals.next() => return Err(Trouble::Machine("stopped while starting".to_owned())),
+    };
+    let outcome = serve(started, &plan, &mut signals).await;
+    RunFile::remove(&plan.backend.data_dir);
+    outcome
+}
+
+async fn start(plan: Arc<Plan>) -> Outcome<Started> {
+    let clock = Clock::system();
+    let cores = Cores::new(0).map_err(|error| Trouble::caused("threads can't be started", error))?;
+    let metrics = operator::install_metrics()?;
+    // Ports first: a port in use is the commonest trouble, and is told before anything is touched.
+    let operator_listener = operator::bind(plan.backend.operator)?;
+    let listeners = collectors::bind(&plan)?;
+    let backends = Backends::open(&plan, clock.clone()).await?;
+    let tree = Tree::new();
+    let specs = specs(&plan, &backends).await?;
+    let options = NodeOptions { clock: clock.clone(), cores, tree: tree.clone() };
+    let (node, state) = Node::spawn(specs, options);
+    let collectors = collectors::start(&plan, listeners, &backends, &clock)?;
+    let view = operator::View {
+        node: node.clone(),
+        tree,
+        streams: Arc::clone(&backends.streams),
+        collectors: collectors.health(),
+        metrics,
+    };
+    let operator = operator::start(operator_listener, view)?;
+    let run_file = backends.run_file(collectors.url(), operator.url());
+    run_file.write(&plan.backend.data_dir)?;
+    banner::print(&plan, &run_file);
+    Ok(Started { collectors, node, state, operator, backends })
+}
+
+/// One spec a definition that reads a stream.
+async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
+    let arbiters: Vec<actix_rt::ArbiterHandle> = backends.arbiters.iter().map(actix_rt::Arbiter::handle).collect();
+    let mut specs = Vec::new();
+    for (index, definition) in plan.definitions.iter().enumerate() {
+        if matches!(definition.work, Work::Collect(_)) {
+            continue;
+        }
+        // Each pipeline begins with another event loop, so that single-shard pipelines spread over all of them.
+        let mut arbiters = arbiters.clone();
+        let first = index % arbiters.len().max(1);
+        arbiters.rotate_left(first);
+        specs.push(PipelineSpec {
+            name: definition.name.clone(),
+            source: Arc::new(ShardGroups::new(definition.clone(), backends).await?),
+            arbiters,
+            shards: shard_options(definition),
+            policy: RestartPolicy { max_restarts: 3, base: Duration::from_secs(30), ..RestartPolicy::default() },
+            discover_every: Duration::from_secs(10),
+        });
+    }
+    Ok(specs)
+}
+
+fn shard_options(definition: &Definition) -> ShardOptions {
+    let limits = definition.limits;
+    let policy = RestartPolicy { max_restarts: limits.max_restarts, window: limits.window, ..RestartPolicy::default() };
+    ShardOptions { policy, heartbeat: limits.heartbeat }
+}
+
+/// Runs until a signal or a failure, then stops everything in the order of the events' way.
+async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals) -> Outcome {
+    let failure = tokio::select! {
+        () = signals.next() => None,
+        failure = started.collectors.failed() => Some(failure),
+        failure = node_failed(&mut started.state) => Some(failure),
+        failure = started.backends.failed() => Some(failure),
+    };
+    match &failure {
+        None => eprintln!("stopping: finishing what was read; press Ctrl-C again to exit at once"),
+        Some(reason) => tracing::error!(reason, "stopping"),
+    }
+    let drain =
+        plan.definitions.iter().map(|definition| definition.limits.drain).max().unwrap_or(Duration::from_secs(30));
+    let stopped = tokio::select! {
+        stopped = tokio::time::timeout(drain + Duration::from_secs(10), stop(started)) => stopped,
+        () = signals.next() => return Err(Trouble::Machine("stopped at once; what was not finished is read again at the next start".to_owned())),
+    };
+    match (failure, stopped) {
+        (Some(reason), _) => Err(Trouble::Machine(reason)),
+        (None, Ok(outcome)) => outcome,
+        (None, Err(_)) => Err(Trouble::Machine(format!(
+            "not everything was finished within {} s; the rest is read again at the next start",
+            drain.as_secs()
+        ))),
+    }
+}
+
+/// Collectors first, then pipelines, then the stores under them.
+async fn stop(mut started: Started) -> Outcome {
+    let collected = started.collectors.stop().await;
+    let ordered = started.node.send(Order { pipeline: None, shard: None, command: Command::Drain }).await;
+    if ordered.is_ok() {
+        while *started.state.borrow_and_update() == NodeState::Running {
+            if started.state.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    started.operator.stop().await;
+    started.backends.close().await?;
+    collected
+}
+
+async fn node_failed(state: &mut watch::Receiver<NodeState>) -> String {
+    loop {
+        if let NodeState::Failed { pipeline, failure } = &*state.borrow_and_update() {
+            return format!("pipeline {pipeline} gave up: {failure}");
+        }
+        if state.changed().await.is_err() {
+            return "the root supervisor is gone".to_owned();
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! From what a definition names to the configured parts: resolvers, enrichments, patterns, the collector.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Value, json};
+use snowmelt_collector::CollectorConfig;
+use snowmelt_enrich::enrichments::{Assets, Enrichments};
+use snowmelt_enrich::{Enrich, EnrichConfig};
+use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
+use snowmelt_objects::S3LoaderConfig;
+use snowmelt_objects::config::LoaderFile;
+use snowmelt_protocol::badrow::Processor;
+use snowmelt_runtime::Clock;
+
+use crate::definition::model::{Collect, Enrich as EnrichWork, LoadSink, Purpose, Target};
+use crate::trouble::{Outcome, Trouble};
+
+/// The version that bad rows and enriched events name.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long the download of one asset may take.
+const ASSET_TIMEOUT: Duration = Duration::from_secs(120);
+/// The largest asset: a MaxMind city database has about 120 MB.
+const MAX_ASSET_BYTES: usize = 1 << 30;
+
+/// Who makes bad rows.
+pub fn processor(artifact: &'static str) -> Processor {
+    Processor::new(artifact, VERSION)
+}
+
+/// The clock as the schema libraries want it.
+pub fn iglu_clock(clock: &Clock) -> snowmelt_iglu::Clock {
+    let clock = clock.clone();
+    Arc::new(move || clock.now_ms())
+}
+
+/// Who holds leases: the machine. A process that is started again takes its own leases back at once.
+pub fn owner() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "snowmelt".to_owned() } else { name.to_owned() }
+}
+
+/// A resolver from its `resolver.json`; paths in it are taken from the file's folder.
+pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
+    let document = read_json(file)?;
+    let wrong = |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {error}", file.display()));
+    let config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
+    let embedded_root = file.parent().map(Path::to_path_buf);
+    let options = ResolverOptions { embedded_root, ..ResolverOptions::default() };
+    let resolver = Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?;
+    Ok(Arc::new(resolver))
+}
+
+/// Enrichment with the enrichments of a folder.
+pub async fn enrich(work: &EnrichWork) -> Outcome<Enrich> {
+    let mut config = EnrichConfig::new(processor("snowmelt-enrich"));
+    config.accept_invalid = work.accept_invalid;
+    config.max_json_depth = work.max_json_depth;
+    config.max_record_bytes = work.max_record_size;
+    config.failed_output = work.failed.is_some();
+    let Some(folder) = &work.enrichments else { return Ok(Enrich::new(config, Enrichments::default())) };
+    let wrong = |error: &dyn std::error::Error| Trouble::user(format!("{}: {}", folder.display(), explain(error)));
+    let documents = snowmelt_enrich::config::read_enrichments(folder).map_err(|error| wrong(&error))?;
+    let mut files = Assets::new();
+    for uri in Enrichments::assets(&documents).map_err(|error| wrong(&error))? {
+        let content = asset(&uri, folder).await?;
+        files.insert(uri, content);
+    }
+    let enrichments = Enrichments::build(&documents, &files).map_err(|error| wrong(&error))?;
+    Ok(Enrich::new(config, enrichments))
+}
+
+/// A file that an enrichment names: over HTTP, or on this machine, from the enrichments' folder.
+async fn asset(uri: &str, folder: &Path) -> Outcome<Bytes> {
+    if !uri.starts_with("http://") && !uri.starts_with("https://") {
+        let path = folder.join(uri.strip_prefix("file://").unwrap_or(uri));
+        return tokio::fs::read(&path).await.map(Bytes::from).map_err(|error| {
+            Trouble::user(format!("{}: asset {} can't be read: {error}", folder.display(), path.display()))
+        });
+    }
+    let failed = |error: reqwest::Error| Trouble::caused(&format!("asset {uri} can't be fetched"), error);
+    let client = reqwest::Client::builder().timeout(ASSET_TIMEOUT).build().map_err(failed)?;
+    let mut answer = client.get(uri).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+    let mut content = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if content.len() + chunk.len() > MAX_ASSET_BYTES {
+            return Err(Trouble::Machine(format!("asset {uri} is larger than {} MiB", MAX_ASSET_BYTES >> 20)));
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content.freeze())
+}
+
+/// The rules of a sink's objects, in the layout of the original's generation 2.x, named so that a repeat overwrites.
+pub fn s3_loader(sink: &LoadSink, file: &Path) -> Outcome<S3LoaderConfig> {
+    let Target::S3 { prefix, partition } = &sink.target else {
+        return Err(Trouble::user(format!("{}: the sink writes no objects", file.display())));
+    };
+    let purpose = match sink.purpose {
+        Purpose::Raw => "RAW",
+        Purpose::Enriched => "ENRICHED_EVENTS",
+        Purpose::Bad => "SELF_DESCRIBING",
+    };
+    let mut s3 = json!({ "path": prefix, "compression": "GZIP", "maxTimeout": 600_000 });
+    if let Some(partition) = partition {
+        s3["partitionFormat"] = Value::from(partition.as_str());
+    }
+    // What belongs to reading and buffering is the definition's; the file's own keys for it are not used.
+    let document = json!({
+        "purpose": purpose,
+        "input": { "appName": "", "streamName": "", "position": "TRIM_HORIZON", "maxRecords": 1 },
+        "output": { "s3": s3, "bad": { "streamName": "" } },
+        "buffer": {
+            "byteLimit": sink.batch.max_bytes, "recordLimit": sink.batch.max_records,
+            "timeLimit": sink.batch.max_age.as_millis() as u64,
+        },
+        "snowmelt": { "naming": "sequence" },
+    });
+    LoaderFile::from_value(&document)
+        .and_then(|loader| loader.resolve(VERSION))
+        .map_err(|error| Trouble::user(format!("{}: sink: {}", file.display(), explain(&error))))
+}
+
+/// A collector's configuration: its file, then the keys of the definition over it.
+pub fn collector(collect: &Collect) -> Outcome<CollectorConfig> {
+    let mut document = match &collect.config {
+        Some(file) => read_settings(file)?,
+        None => json!({}),
+    };
+    merge(&mut document, &collect.settings);
+    let name =
+        collect.config.as_ref().map_or_else(|| "collector.settings".to_owned(), |file| file.display().to_string());
+    let config: CollectorConfig =
+        serde_json::from_value(document).map_err(|error| Trouble::user(format!("{name}: {error}")))?;
+    config.check().map_err(|error| Trouble::user(format!("{name}: {}", explain(&error))))?;
+    Ok(config)
+}
+
+/// `over`'s members over `base`'s, tables merged.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+/// A file of settings: TOML or JSON by its name, else the original's HOCON.
+fn read_settings(file: &Path) -> Outcome<Value> {
+    let text = read(file)?;
+    let wrong =
+        |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {}", file.display(), error.to_string().trim()));
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::from_str(&text).map_err(|error| wrong(&error)),
+        Some("json") => serde_json::from_str(&text).map_err(|error| wrong(&error)),
+        _ => {
+            let environment = std::env::vars().collect();
+            let parsed =
+                snowmelt_collector::config::hocon::parse(&text, &environment).map_err(|error| wrong(&error))?;
+            for key in parsed.ignored {
+                tracing::warn!(file = %file.display(), key, "has no effect here");
+            }
+            serde_json::to_value(parsed.config).map_err(|error| wrong(&error))
+        }
+    }
+}
+
+fn read_json(file: &Path) -> Outcome<Value> {
+    let text = read(file)?;
+    serde_json::from_str(&text).map_err(|error| Trouble::user(format!("{}: {error}", file.display())))
+}
+
+fn read(file: &Path) -> Outcome<String> {
+    std::fs::read_to_string(file).map_err(|error| Trouble::user(format!("{} can't be read: {error}", file.display())))
+}
+
+/// An error with its causes in one line.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = inner.source();
+    }
+    text
+}
