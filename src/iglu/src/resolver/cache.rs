@@ -63,6 +63,7 @@ pub(super) struct Entry<V> {
     pub(super) outcome: Outcome<V>,
     /// From then on the registries are asked again.
     good_until_ms: i64,
+    stored_s: i64,
     /// Last use in whole seconds: coarse, so that a hot entry's line is written once a second and not on every event.
     used_s: AtomicI64,
 }
@@ -119,8 +120,9 @@ impl<V: Clone> Cache<V> {
                 due.min().unwrap_or(i64::MAX)
             }
         };
-        let used_s = AtomicI64::new(now_ms / 1_000);
-        let entry = Arc::new(Entry { outcome: outcome.clone(), good_until_ms, used_s });
+        let stored_s = now_ms / 1_000;
+        let entry =
+            Arc::new(Entry { outcome: outcome.clone(), good_until_ms, stored_s, used_s: AtomicI64::new(stored_s) });
         let _writer = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut map = Answers::clone(&self.map.load());
         if !map.contains_key(key) && map.len() >= self.policy.size {
@@ -131,6 +133,17 @@ impl<V: Clone> Cache<V> {
         }
         map.insert(key.into(), entry);
         self.map.store(Arc::new(map));
+    }
+
+    /// Keys of good answers that were used since they came and expire until `by_ms`.
+    pub(super) fn expiring(&self, by_ms: i64) -> Vec<Arc<str>> {
+        let map = self.map.load();
+        let due = map.iter().filter(|(_, entry)| {
+            entry.outcome.is_ok()
+                && entry.good_until_ms <= by_ms
+                && entry.used_s.load(Ordering::Relaxed) > entry.stored_s
+        });
+        due.map(|(key, _)| Arc::clone(key)).collect()
     }
 
     /// Number of answers kept.

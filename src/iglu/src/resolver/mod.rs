@@ -146,6 +146,22 @@ impl Resolver {
         self.search(&self.schemas, key.uri(), key.vendor(), question).await
     }
 
+    /// Asks again for the schemas that are in use and expire within the given time; gives their number. Called now and
+    /// then, it spares the event path the wait for a registry whenever an entry's time is over. As ever, a schema that
+    /// no registry gives again stays in use.
+    pub async fn refresh_expiring(&self, within: Duration) -> usize {
+        let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let keys = self.schemas.expiring((self.clock)().saturating_add(within_ms));
+        let mut refreshed = 0;
+        for key in keys.iter().filter_map(|uri| uri.parse::<SchemaKey>().ok()) {
+            let question = AskSchema { key: &key, max_json_depth: self.max_json_depth };
+            let flight = self.schemas.flight(key.uri());
+            let search = self.ask_registries(&self.schemas, key.uri(), key.vendor(), question);
+            refreshed += usize::from(flight.result(search).await.is_ok());
+        }
+        refreshed
+    }
+
     /// Versions of a model, in the order the registry publishes them: first `M-0-0`.
     pub async fn list(&self, vendor: &str, name: &str, model: u32) -> Result<Arc<[SchemaVer]>, Arc<ResolutionError>> {
         let key = format!("{vendor}/{name}/jsonschema/{model}");

@@ -161,6 +161,22 @@ async fn an_expired_schema_stays_in_use_while_the_registry_is_out() {
 }
 
 #[tokio::test]
+async fn schemas_in_use_are_refreshed_before_they_expire() {
+    let it = setup(json!(100)).await;
+    it.server.json(PATH, r#"{"type":"object"}"#);
+    it.server.json("/schemas/com.acme/x/jsonschema/1-0-1", "{}");
+    it.resolve().await.unwrap();
+    it.resolver.resolve(&key("1-0-1")).await.unwrap();
+    it.pass(95_000);
+    assert!(it.resolver.cached(&key("1-0-0")).unwrap().is_ok());
+    assert_eq!(it.resolver.refresh_expiring(Duration::from_secs(1)).await, 0);
+    assert_eq!(it.resolver.refresh_expiring(Duration::from_secs(10)).await, 1, "the other was not used");
+    it.pass(95_000);
+    assert!(it.resolver.cached(&key("1-0-0")).unwrap().is_ok());
+    assert!(it.resolver.cached(&key("1-0-1")).is_none());
+}
+
+#[tokio::test]
 async fn hostile_answers_become_failures_in_bounded_time_and_space() {
     let it = setup(json!(600)).await;
     let replies = [
