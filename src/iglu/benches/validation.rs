@@ -61,7 +61,7 @@ fn case(name: &str) -> (Value, Value) {
 
 const CASES: [&str; 3] = ["1 field", "8 fields", "20 numbers"];
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, sample_size = 200)]
 fn is_valid(bencher: Bencher<'_, '_>, name: &str) {
     let (document, data) = case(name);
     let schema = Schema::new("iglu:a/b/jsonschema/1-0-0".parse().expect("a valid key"), document, 50);
@@ -69,14 +69,14 @@ fn is_valid(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench(|| schema.is_valid(divan::black_box(&data)));
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, sample_size = 200)]
 fn check_with_depth(bencher: Bencher<'_, '_>, name: &str) {
     let (document, data) = case(name);
     let schema = Schema::new("iglu:a/b/jsonschema/1-0-0".parse().expect("a valid key"), document, 50);
     bencher.bench(|| schema.check(divan::black_box(&data), 50));
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, sample_size = 200)]
 fn jsonschema_alone(bencher: Bencher<'_, '_>, name: &str) {
     let (document, data) = case(name);
     let validator = jsonschema::options()
@@ -88,7 +88,7 @@ fn jsonschema_alone(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench(|| validator.is_valid(divan::black_box(&data)));
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, sample_size = 200)]
 fn all_reports_of_an_invalid_value(bencher: Bencher<'_, '_>, name: &str) {
     let (document, mut data) = case(name);
     data["unknown"] = Value::Null;
@@ -96,7 +96,7 @@ fn all_reports_of_an_invalid_value(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench(|| schema.check(divan::black_box(&data), 50).is_err());
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, sample_size = 200)]
 fn compile(bencher: Bencher<'_, '_>, name: &str) {
     let (document, _) = case(name);
     bencher.bench(|| Schema::new("iglu:a/b/jsonschema/1-0-0".parse().expect("a valid key"), document.clone(), 50));
