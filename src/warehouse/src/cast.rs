@@ -1,21 +1,38 @@
 //! JSON values to column values (spec postgres-loader, section 6).
 
+use std::borrow::Cow;
+
 use snowmelt_iglu::ddl::ColumnType;
 use snowmelt_protocol::document::{Kind, Node};
 
 use crate::copy::CopyText;
 use crate::java;
 
+/// What becomes of a text that is longer than its VARCHAR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LongText {
+    /// The database refuses the row, as with the original: an event is not loaded with less than it says.
+    Refused,
+    /// It is cut: bad rows are there to be looked at, and hold whatever was too long for somebody.
+    Cut,
+}
+
 /// Adds the value of a column to a row, or says in the original's words why it does not fit. `column_type` is what the
 /// table really has; `None` is a type that no schema gives, which gets the text of the value.
-pub(crate) fn cast(value: Node<'_>, column_type: Option<ColumnType>, row: &mut CopyText) -> Result<(), String> {
+pub(crate) fn cast(
+    value: Node<'_>,
+    column_type: Option<ColumnType>,
+    long_text: LongText,
+    row: &mut CopyText,
+) -> Result<(), String> {
     let Some(column_type) = column_type else {
-        text_or_json(value, row);
+        row.text(&text_or_json(value));
         return Ok(());
     };
     let mismatch = || Err(format!("Invalid type {column_type} for value Some({})", pretty(value)));
     match column_type {
-        ColumnType::Varchar(_) | ColumnType::Text => text_or_json(value, row),
+        ColumnType::Varchar(length) if long_text == LongText::Cut => row.text(head(&text_or_json(value), length)),
+        ColumnType::Varchar(_) | ColumnType::Text => row.text(&text_or_json(value)),
         ColumnType::Jsonb => row.text(&value.to_compact()),
         ColumnType::Char(length) => match value.as_str() {
             Some(text) if text.encode_utf16().count() == length as usize => row.text(&text),
@@ -54,10 +71,16 @@ pub(crate) fn cast(value: Node<'_>, column_type: Option<ColumnType>, row: &mut C
     Ok(())
 }
 
-fn text_or_json(value: Node<'_>, row: &mut CopyText) {
-    match value.as_str() {
-        Some(text) => row.text(&text),
-        None => row.text(&value.to_compact()),
+fn text_or_json(value: Node<'_>) -> Cow<'_, str> {
+    value.as_str().unwrap_or_else(|| Cow::Owned(value.to_compact()))
+}
+
+/// The first `length` characters.
+fn head(text: &str, length: u32) -> &str {
+    let length = length as usize;
+    match text.char_indices().nth(length) {
+        Some((end, _)) => &text[..end],
+        None => text,
     }
 }
 
@@ -139,7 +162,7 @@ mod tests {
         let mut document = Document::new();
         let mut row = CopyText::default();
         row.begin_row();
-        cast(document.parse(json, 64).unwrap(), Some(column_type), &mut row)?;
+        cast(document.parse(json, 64).unwrap(), Some(column_type), LongText::Refused, &mut row)?;
         Ok(String::from_utf8(row.bytes().to_vec()).unwrap())
     }
 

@@ -29,6 +29,11 @@ impl Fault {
     }
 }
 
+/// Whether a change of a table is refused for good: not supported, something depends on it, not allowed.
+pub(crate) fn is_refusal(code: &str) -> bool {
+    matches!(code.get(..2), Some("0A" | "2B" | "42"))
+}
+
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {

@@ -15,7 +15,7 @@ use snowmelt_protocol::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::catalog::{self, ExistingTable, lock_name};
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::{ListedSchema, SchemaFailure, SchemaProvider, Warehouse};
 
 /// A version that no list has is asked for again after this time at the earliest.
@@ -228,7 +228,8 @@ impl Models {
         let changes = alter_table(&table, &before.columns, filled);
         let after = if changes.is_empty() { before } else { change(&mut transaction, &table, &changes).await? };
         if comment_is_older(after.comment.as_deref(), listed) {
-            sqlx::raw_sql(AssertSqlSafe(comment_on_table(&table))).execute(&mut *transaction).await?;
+            // Only the owner may comment; everybody who may insert can load.
+            unless_refused(&mut transaction, &comment_on_table(&table)).await?;
         }
         transaction.commit().await?;
         tracing::info!(
@@ -278,18 +279,7 @@ async fn change(
 ) -> Result<ExistingTable, sqlx::Error> {
     let mut refused = None;
     for sql in changes {
-        sqlx::raw_sql("SAVEPOINT change").execute(&mut *connection).await?;
-        match sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *connection).await {
-            Ok(_) => {
-                sqlx::raw_sql("RELEASE SAVEPOINT change").execute(&mut *connection).await?;
-            }
-            Err(error @ sqlx::Error::Database(_)) => {
-                sqlx::raw_sql("ROLLBACK TO SAVEPOINT change").execute(&mut *connection).await?;
-                tracing::warn!(statement = sql, %error, "the database refuses a migration");
-                refused = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
+        refused = unless_refused(connection, sql).await?.or(refused);
     }
     let after = catalog::read_table(connection, &table.schema, &table.name).await?.unwrap_or_default();
     let has = |name: &str| after.columns.iter().any(|column| column.name == name);
@@ -299,6 +289,22 @@ async fn change(
         Some(error) if !complete => Err(error),
         _ => Ok(after),
     }
+}
+
+/// Runs a statement that the table can do without, and gives the database's refusal. Other failures are errors.
+async fn unless_refused(connection: &mut PgConnection, sql: &str) -> Result<Option<sqlx::Error>, sqlx::Error> {
+    sqlx::raw_sql("SAVEPOINT change").execute(&mut *connection).await?;
+    let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *connection).await else {
+        sqlx::raw_sql("RELEASE SAVEPOINT change").execute(&mut *connection).await?;
+        return Ok(None);
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    if !code.is_some_and(|code| fault::is_refusal(&code)) {
+        return Err(error);
+    }
+    sqlx::raw_sql("ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change").execute(&mut *connection).await?;
+    tracing::warn!(statement = sql, %error, "the database refuses a migration");
+    Ok(Some(error))
 }
 
 /// Whether the comment says less than this list: a newer one was left by somebody with a newer list.

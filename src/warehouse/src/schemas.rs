@@ -47,7 +47,7 @@ impl SchemaProvider for Resolver {
                     && let Ok(schemas) = self.schemas_up_to(key).await
                     && !schemas.is_empty()
                 {
-                    return Ok(schemas.iter().map(|schema| listed(schema)).collect());
+                    return Ok(schemas.iter().map(listed).collect());
                 }
                 let criterion = format!("iglu:{}/{}/jsonschema/{model}-*-*", key.vendor(), key.name());
                 let transient = error.is_system_failure();

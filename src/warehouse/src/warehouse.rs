@@ -7,9 +7,11 @@ use snowmelt_iglu::ddl::quote_identifier;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 
+use crate::ProgressKey;
 use crate::atomic::{EVENTS, create_events};
 use crate::catalog::{self, lock_name};
 use crate::fault::Fault;
+use crate::load::progress;
 
 /// How to reach the database and how long to wait for it.
 #[derive(Clone)]
@@ -110,7 +112,7 @@ impl Warehouse {
             .map_err(|error| WarehouseError::Connect(Fault::from(error).message))?;
         let warehouse = Self { pool, schema: options.schema.clone() };
         warehouse.prepare("creating the schema", &warehouse.schema, None).await?;
-        warehouse.prepare("creating snowmelt.progress", "snowmelt", Some(CREATE_PROGRESS)).await?;
+        warehouse.prepare("creating snowmelt.progress", "snowmelt", Some(("progress", CREATE_PROGRESS))).await?;
         Ok(warehouse)
     }
 
@@ -126,6 +128,25 @@ impl Warehouse {
         &self.schema
     }
 
+    /// How far the shards are loaded: by application, stream and shard, with the sequence number.
+    ///
+    /// # Errors
+    /// [`WarehouseError::Prepare`] when the database fails.
+    pub async fn progress(&self) -> Result<Vec<(ProgressKey, String)>, WarehouseError> {
+        progress::read_all(&self.pool).await.map_err(|error| progress_failed("reading the progress", error))
+    }
+
+    /// Forgets the progress of a shard, so that its records are loaded (again) from wherever reading starts. For a
+    /// stream that was made anew: its sequence numbers may lie below those of its predecessor, whose progress would
+    /// let them all be skipped.
+    ///
+    /// # Errors
+    /// [`WarehouseError::Prepare`] when the database fails.
+    pub async fn forget_progress(&self, key: &ProgressKey) -> Result<(), WarehouseError> {
+        let forgotten = progress::forget(&self.pool, key).await;
+        forgotten.map_err(|error| progress_failed("forgetting the progress", error))
+    }
+
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -134,11 +155,17 @@ impl Warehouse {
     /// Creates `events` if it is missing.
     pub(crate) async fn prepare_events(&self) -> Result<(), WarehouseError> {
         let qualified = format!("{}.{EVENTS}", quote_identifier(&self.schema));
-        self.prepare("creating events", &self.schema, Some(&create_events(&qualified))).await
+        self.prepare("creating events", &self.schema, Some((EVENTS, &create_events(&qualified)))).await
     }
 
-    /// Creates a schema if it is missing (only then the right to is needed) and runs a statement, alone in the cluster.
-    async fn prepare(&self, what: &'static str, schema: &str, statement: Option<&str>) -> Result<(), WarehouseError> {
+    /// Creates a schema, and a table in it by the given statement, if they are missing (only then the right to is
+    /// needed), alone among all who do so.
+    async fn prepare(
+        &self,
+        what: &'static str,
+        schema: &str,
+        table: Option<(&str, &str)>,
+    ) -> Result<(), WarehouseError> {
         let failed = |error: sqlx::Error| WarehouseError::Prepare {
             schema: schema.to_owned(),
             what,
@@ -151,7 +178,9 @@ impl Warehouse {
                 let sql = format!("CREATE SCHEMA IF NOT EXISTS {}", quote_identifier(schema));
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
             }
-            if let Some(statement) = statement {
+            if let Some((name, statement)) = table
+                && catalog::read_table(connection, schema, name).await?.is_none()
+            {
                 sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await?;
             }
             Ok(())
@@ -159,6 +188,10 @@ impl Warehouse {
         run(&mut transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
+}
+
+fn progress_failed(what: &'static str, error: sqlx::Error) -> WarehouseError {
+    WarehouseError::Prepare { schema: "snowmelt".to_owned(), what, message: Fault::from(error).message }
 }
 
 /// What each session is set to: limits, UTC, and dates and texts read the usual way.

@@ -1,7 +1,5 @@
 //! CREATE TABLE, ALTER TABLE and COMMENT (spec schema-ddl-postgres, sections 7 and 8).
 
-use std::fmt::Write as _;
-
 use super::names::quote_if_needed;
 use super::{Column, ColumnType, quote_identifier};
 
@@ -66,8 +64,7 @@ pub fn create_table(table: &Table) -> String {
             sql.push_str(",\n");
         }
         let null = if nullable { "NULL" } else { "NOT NULL" };
-        // Writing to a String cannot fail.
-        let _ = write!(sql, "{} {column_type} {null}", quote_identifier(name));
+        sql.push_str(&format!("{} {column_type} {null}", quote_identifier(name)));
     }
     sql.push_str("\n)");
     sql

@@ -1,7 +1,7 @@
 //! The rows of a batch, by table, ready for COPY; any run of its records is a run of bytes in each table.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use snowmelt_iglu::{ParseError, SchemaKey};
 use snowmelt_protocol::badrow::LoaderIgluMessage;
@@ -9,14 +9,14 @@ use snowmelt_protocol::document::{Document, Node};
 
 use super::events::EventsTable;
 use super::{BadRow, InputRecord};
-use crate::cast::cast;
+use crate::cast::{LongText, cast};
 use crate::copy::CopyText;
 use crate::models::{Model, ModelId, Models};
 
 /// What the records are.
 pub(crate) enum Purpose {
-    /// Enriched events.
-    Events(EventsTable),
+    /// Enriched events; the table as it was last read.
+    Events(RwLock<Arc<EventsTable>>),
     /// Any self-describing JSON.
     Json,
 }
@@ -82,7 +82,9 @@ pub(crate) struct Root<'a> {
 /// Builds the tables of a batch, record by record.
 pub(crate) struct Batch<'a> {
     models: &'a Models,
-    unusable: &'a Unusable,
+    pub(super) unusable: Unusable,
+    /// `None` where the records are no events.
+    pub(super) events: Option<Arc<EventsTable>>,
     /// The first is `events` where the purpose has it.
     pub(crate) tables: Vec<BatchTable>,
     entities: HashMap<String, Entity>,
@@ -97,15 +99,16 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(purpose: &Purpose, models: &'a Models, unusable: &'a Unusable) -> Self {
-        let tables = match purpose {
-            Purpose::Events(events) => vec![BatchTable::new(None, events.copy.clone())],
-            Purpose::Json => Vec::new(),
+    pub(crate) fn new(purpose: &Purpose, models: &'a Models, unusable: Unusable) -> Self {
+        let events = match purpose {
+            Purpose::Events(table) => Some(Arc::clone(&table.read().unwrap_or_else(PoisonError::into_inner))),
+            Purpose::Json => None,
         };
         Self {
             models,
             unusable,
-            tables,
+            tables: events.iter().map(|events| BatchTable::new(None, events.copy.clone())).collect(),
+            events,
             entities: HashMap::new(),
             place_of: HashMap::new(),
             needs: Vec::new(),
@@ -164,6 +167,7 @@ impl<'a> Batch<'a> {
         let Some(model) = table.model.clone() else {
             return Ok(());
         };
+        let long_text = if model.meta { LongText::Refused } else { LongText::Cut };
         let row = table.begin_row(current);
         if let Some(root) = root
             && model.meta
@@ -179,7 +183,7 @@ impl<'a> Batch<'a> {
             match column.paths.iter().find_map(|path| value_at(data, path)) {
                 None => row.null(),
                 Some(value) => {
-                    if let Err(expected) = cast(value, column.column_type, row) {
+                    if let Err(expected) = cast(value, column.column_type, long_text, row) {
                         failures.push(LoaderIgluMessage::WrongType { schema_key: uri.to_owned(), expected });
                     }
                 }

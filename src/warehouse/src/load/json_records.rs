@@ -71,7 +71,7 @@ fn add_parsed(batch: &mut Batch<'_>, root: Node<'_>) -> Option<Vec<String>> {
 }
 
 /// A failure as the JSON text which stands in the error list.
-fn failure_text(failure: &LoaderIgluMessage) -> String {
+pub(super) fn failure_text(failure: &LoaderIgluMessage) -> String {
     let mut out = String::new();
     let mut member = |name: &str, text: &str| {
         out.push_str(if out.is_empty() { "{\"" } else { ",\"" });

@@ -4,10 +4,10 @@ mod batch;
 mod events;
 mod json_records;
 mod position;
-mod progress;
+pub(crate) mod progress;
 mod transaction;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -165,15 +165,23 @@ pub struct LoaderOptions {
     pub registry_patience: Duration,
     /// One call of `load` gives up after this time, whatever it waits for.
     pub load_timeout: Duration,
+    /// A bad row that would be longer becomes a `size_violation`: what the bad stream takes at most.
+    pub max_bad_row_bytes: usize,
     /// Time for bad rows, milliseconds since the epoch.
     pub clock: Clock,
 }
 
 impl LoaderOptions {
-    /// Ten minutes of patience, two minutes a batch.
+    /// Ten minutes of patience, two minutes a batch, bad rows of at most 1,000,000 bytes.
     #[must_use]
     pub fn new(processor: Processor, clock: Clock) -> Self {
-        Self { processor, registry_patience: Duration::from_secs(600), load_timeout: Duration::from_secs(120), clock }
+        Self {
+            processor,
+            registry_patience: Duration::from_secs(600),
+            load_timeout: Duration::from_secs(120),
+            max_bad_row_bytes: 1_000_000,
+            clock,
+        }
     }
 }
 
@@ -194,7 +202,8 @@ impl EventLoader {
         options: LoaderOptions,
     ) -> Result<Self, WarehouseError> {
         warehouse.prepare_events().await?;
-        let purpose = Purpose::Events(events::EventsTable::read(&warehouse).await?);
+        let table = events::EventsTable::read(&warehouse).await?;
+        let purpose = Purpose::Events(RwLock::new(Arc::new(table)));
         let models = Models::new(warehouse.clone(), schemas, true, options.registry_patience);
         Ok(Self { core: Arc::new(Core { warehouse, models, purpose, options }) })
     }

@@ -1,6 +1,6 @@
 //! The rows of `snowmelt.progress`.
 
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
 use super::ProgressKey;
 use super::position::Position;
@@ -53,6 +53,32 @@ pub(crate) async fn store(
     .bind(position.part())
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// All rows.
+pub(crate) async fn read_all(pool: &PgPool) -> Result<Vec<(ProgressKey, String)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT application, stream, shard, sequence::text, sub_sequence FROM snowmelt.progress ORDER BY 1, 2, 3",
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let key = ProgressKey { application: row.try_get(0)?, stream: row.try_get(1)?, shard: row.try_get(2)? };
+            Ok((key, Position::stored(row.try_get(3)?, row.try_get(4)?).to_string()))
+        })
+        .collect()
+}
+
+/// Removes a row.
+pub(crate) async fn forget(pool: &PgPool, key: &ProgressKey) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM snowmelt.progress WHERE application = $1 AND stream = $2 AND shard = $3")
+        .bind(&key.application)
+        .bind(&key.stream)
+        .bind(&key.shard)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

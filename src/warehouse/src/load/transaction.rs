@@ -1,18 +1,21 @@
 //! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
 //! delivery of bad rows and the new progress.
 
+use std::sync::{Arc, PoisonError};
+
+use snowmelt_protocol::badrow::trim_to_size;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Batch, BatchTable, Purpose, Unusable};
-use super::events::add_event;
-use super::json_records::{Refusal, add_json};
+use super::events::{EventsTable, add_event};
+use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
 use crate::Warehouse;
 use crate::fault::Fault;
-use crate::models::{Models, NotReady};
+use crate::models::{ModelId, Models, NotReady};
 
 /// COPY data goes to the server in pieces of this size.
 const COPY_CHUNK: usize = 256 * 1024;
@@ -100,8 +103,7 @@ impl Core {
             if new.is_empty() && !is_new(&last) {
                 return Ok(LoadReport { skipped, ..LoadReport::default() });
             }
-            let mut unusable = Unusable::new();
-            let mut batch = self.build(&new, key, &mut unusable).await?;
+            let mut batch = self.build(&new, key).await?;
             let target = if is_new(&last) { &last } else { stored.as_ref().unwrap_or(&last) };
             match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
                 Ok(Outcome::Committed(report)) => return Ok(LoadReport { skipped, ..report }),
@@ -111,11 +113,7 @@ impl Core {
                 }
                 Err(Failure::Database(fault)) => {
                     if fault.is_about_tables() {
-                        batch
-                            .tables
-                            .iter()
-                            .flat_map(|table| &table.model)
-                            .for_each(|model| self.models.forget(&model.id));
+                        self.look_again(&batch).await;
                     }
                     return Err(database_error(key, fault));
                 }
@@ -125,49 +123,68 @@ impl Core {
     }
 
     /// The rows of the records; makes the tables they need ready first.
-    async fn build<'a>(
-        &'a self,
-        records: &[InputRecord<'_>],
-        key: &ProgressKey,
-        unusable: &'a mut Unusable,
-    ) -> Result<Batch<'a>, LoadError> {
+    async fn build(&self, records: &[InputRecord<'_>], key: &ProgressKey) -> Result<Batch<'_>, LoadError> {
+        let mut unusable = Unusable::new();
         loop {
-            let needs = {
-                let mut batch = Batch::new(&self.purpose, &self.models, unusable);
-                self.add_records(&mut batch, records).await;
-                std::mem::take(&mut batch.needs)
-            };
-            if needs.is_empty() {
-                break;
+            let mut batch = Batch::new(&self.purpose, &self.models, unusable);
+            self.add_records(&mut batch, records).await;
+            if batch.needs.is_empty() {
+                return Ok(batch);
             }
-            for schema in needs {
-                match self.models.prepare(&schema).await {
+            unusable = std::mem::take(&mut batch.unusable);
+            for schema in &batch.needs {
+                match self.models.prepare(schema).await {
                     Ok(_) => {}
                     Err(NotReady::Bad(message)) => {
-                        unusable.insert(crate::models::ModelId::of(&schema), message);
+                        unusable.insert(ModelId::of(schema), message);
                     }
                     Err(NotReady::Registry(message)) => {
-                        return Err(LoadError::Registry { shard: key.shard.clone(), message: format!("{message:?}") });
+                        let message = failure_text(&message);
+                        return Err(LoadError::Registry { shard: key.shard.clone(), message });
                     }
                     Err(NotReady::Database(fault)) => return Err(database_error(key, fault)),
                 }
             }
         }
-        let mut batch = Batch::new(&self.purpose, &self.models, unusable);
-        self.add_records(&mut batch, records).await;
-        Ok(batch)
     }
 
     async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
         let refusal = self.refusal();
+        let events = batch.events.clone();
         for (place, record) in records.iter().enumerate() {
-            match &self.purpose {
-                Purpose::Events(events) => add_event(events, batch, place, record, refusal),
-                Purpose::Json => add_json(batch, place, record, refusal),
+            match &events {
+                Some(events) => add_event(events, batch, place, record, refusal),
+                None => add_json(batch, place, record, refusal),
             }
             if place % RECORDS_A_TURN == RECORDS_A_TURN - 1 {
                 tokio::task::yield_now().await;
             }
+        }
+        for row in &mut batch.bad {
+            self.limit_size(&mut row.line);
+        }
+    }
+
+    /// A bad row that no stream takes would be refused for ever: it becomes one about its size.
+    fn limit_size(&self, line: &mut String) {
+        let now_micros = (self.options.clock)().saturating_mul(1000);
+        let expectation = "bad row is expected to fit the bad stream";
+        trim_to_size(line, self.options.max_bad_row_bytes, expectation, &self.options.processor, now_micros);
+    }
+
+    /// Looks again at the tables of a batch after one turned out to be otherwise than we knew it.
+    async fn look_again(&self, batch: &Batch<'_>) {
+        batch.tables.iter().flat_map(|table| &table.model).for_each(|model| self.models.forget(&model.id));
+        let Purpose::Events(table) = &self.purpose else {
+            return;
+        };
+        let read = async {
+            self.warehouse.prepare_events().await?;
+            EventsTable::read(&self.warehouse).await
+        };
+        match read.await {
+            Ok(read) => *table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read),
+            Err(error) => tracing::warn!(%error, "events cannot be looked at again"),
         }
     }
 
@@ -199,10 +216,11 @@ impl Core {
         let refusal = self.refusal();
         for (place, fault) in refused {
             let record = &records[place];
-            let line = match &self.purpose {
+            let mut line = match &self.purpose {
                 Purpose::Events(_) => refusal.event_refused_by_database(record.data, &fault.message),
                 Purpose::Json => refusal.json_refused_by_database(record.data, &fault.message),
             };
+            self.limit_size(&mut line);
             batch.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
         }
         report.bad = batch.bad.len() as u64;

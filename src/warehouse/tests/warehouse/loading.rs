@@ -298,3 +298,118 @@ async fn ten_thousand_events_are_loaded_at_a_pace_worth_printing() {
     println!("10000 events with one entity each in {seconds:.2} s: {:.0} events/s, batches of 500", 10_000.0 / seconds);
     assert_eq!(count(&warehouse, "events").await, 10_000);
 }
+
+#[tokio::test]
+async fn values_are_cut_or_left_out_as_the_original_does() {
+    let (_database, warehouse, loader) = setup("values").await;
+    let long = "é".repeat(2000);
+    let line = event(&[
+        ("event_id", "1-2-3-4-5"),
+        ("page_title", &long),
+        ("geo_latitude", "NaN"),
+        ("se_value", "1e3"),
+        ("dvce_ismobile", "1"),
+        ("true_tstamp", "2024-03-05T10:15:30.1234567"),
+    ]);
+    load_events(&loader, &Lines::new(1, [line]), "s").await.unwrap();
+    let row = &rows(&warehouse, "events").await[0];
+    assert_eq!(row["page_title"].as_str().unwrap().chars().count(), 1024);
+    assert_eq!(row["event_id"], "00000001-0002-0003-0004-000000000005");
+    assert_eq!(row.get("geo_latitude"), None);
+    assert_eq!(row["se_value"], json!(1000));
+    assert_eq!(row["dvce_ismobile"], true);
+    assert_eq!(row["true_tstamp"], "2024-03-05T10:15:30.123457");
+}
+
+#[tokio::test]
+async fn all_faults_of_a_line_are_told_in_the_order_of_its_fields() {
+    let (_database, warehouse, loader) = setup("faults").await;
+    let unstruct = json!({"schema": "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-0", "data": []});
+    let line = event(&[
+        ("collector_tstamp", "yesterday"),
+        ("event_id", "x"),
+        ("v_etl", ""),
+        ("page_urlport", "80a"),
+        ("contexts", "{"),
+        ("unstruct_event", &unstruct.to_string()),
+        ("br_cookies", "yes"),
+        ("tr_total", "much"),
+    ]);
+    let (report, bad) = load_events(&loader, &Lines::new(1, [line.clone()]), "s").await.unwrap();
+    assert_eq!((report.records, report.bad), (0, 1));
+    let row: Value = serde_json::from_str(&bad[0].line).unwrap();
+    assert_eq!(row["data"]["payload"], line);
+    let errors = row["data"]["failure"]["errors"].as_array().unwrap();
+    let told: Vec<(&str, &str)> =
+        errors.iter().map(|e| (e["key"].as_str().unwrap(), e["message"].as_str().unwrap())).collect();
+    assert_eq!(
+        told[0],
+        ("Symbol(collector_tstamp)", "Cannot parse key Symbol(collector_tstamp) with value yesterday into datetime")
+    );
+    assert_eq!(told[1], ("Symbol(event_id)", "Cannot parse key Symbol(event_id) with value x into UUID"));
+    assert_eq!(told[2], ("Symbol(v_etl)", "Field Symbol(v_etl) cannot be empty"));
+    assert_eq!(told[3].1, "Cannot parse key Symbol(page_urlport) with value 80a into integer");
+    assert_eq!(told[4].0, "Symbol(contexts)");
+    assert!(told[5].1.starts_with("Unknown payload: iglu:"), "{}", told[5].1);
+    assert_eq!(told[6].1, "Cannot parse key Symbol(tr_total) with value much into double");
+    assert_eq!(told[7].1, "Cannot parse key Symbol(br_cookies) with value yes into boolean");
+    assert_eq!(count(&warehouse, "events").await, 0);
+}
+
+#[tokio::test]
+async fn bytes_of_every_kind_become_rows_or_bad_rows() {
+    let (_database, warehouse, loader) = setup("bytes").await;
+    let key = progress_key("s");
+    let bad = CollectBad::default();
+    let mut inputs: Vec<Vec<u8>> = vec![vec![], vec![0], vec![b'\t'; 130], vec![0xff; 300], vec![b'\n'; 5]];
+    inputs.extend((0..=255).map(|byte| {
+        let mut line = flagged(1, "a").into_bytes();
+        let at = line.iter().position(|b| *b == b'c').unwrap();
+        line[at] = byte;
+        line
+    }));
+    let sequences: Vec<String> = (1..=inputs.len()).map(|n| n.to_string()).collect();
+    let records: Vec<InputRecord<'_>> =
+        inputs.iter().zip(&sequences).map(|(data, sequence)| InputRecord { sequence, data }).collect();
+    let report = loader.load(&records, &key, sequences.last().unwrap(), &bad).await.unwrap();
+    assert_eq!(report.records + report.bad, inputs.len() as u64);
+    for row in bad.take() {
+        serde_json::from_str::<Value>(&row.line).unwrap();
+    }
+    assert_eq!(count(&warehouse, "events").await as u64, report.records);
+}
+
+#[tokio::test]
+async fn a_bad_row_too_long_for_its_stream_becomes_one_about_its_size() {
+    let database = Database::create("long_bad").await;
+    let warehouse = database.warehouse("atomic").await;
+    let mut options = loader_options();
+    options.max_bad_row_bytes = 2000;
+    let loader = EventLoader::new(warehouse, flag_schemas(), options).await.unwrap();
+    let (_, bad) = load_events(&loader, &Lines::new(1, ["x".repeat(5000)]), "s").await.unwrap();
+    assert!(bad[0].line.len() <= 2000 && bad[0].line.contains("/size_violation/"), "{}", bad[0].line);
+}
+
+#[tokio::test]
+async fn events_changed_behind_our_back_is_looked_at_again() {
+    let (_database, warehouse, loader) = setup("changed_events").await;
+    execute(&warehouse, "ALTER TABLE atomic.events DROP COLUMN se_label").await;
+    let lines = Lines::new(1, [flagged(1, "a")]);
+    assert!(load_events(&loader, &lines, "s").await.unwrap_err().is_retriable());
+    assert_eq!(load_events(&loader, &lines, "s").await.unwrap().0.records, 1);
+    execute(&warehouse, "DROP TABLE atomic.events").await;
+    let lines = Lines::new(2, [flagged(2, "a")]);
+    assert!(load_events(&loader, &lines, "s").await.is_err());
+    assert_eq!(load_events(&loader, &lines, "s").await.unwrap().0.records, 1);
+    assert_eq!(count(&warehouse, "events").await, 1);
+}
+
+#[tokio::test]
+async fn a_forgotten_progress_lets_a_stream_begin_anew() {
+    let (_database, warehouse, loader) = setup("anew").await;
+    let lines = Lines::new(1, [flagged(1, "a")]);
+    load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!(warehouse.progress().await.unwrap(), [(progress_key("s"), "1".to_owned())]);
+    warehouse.forget_progress(&progress_key("s")).await.unwrap();
+    assert_eq!(load_events(&loader, &lines, "s").await.unwrap().0.records, 1);
+}

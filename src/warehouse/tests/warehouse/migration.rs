@@ -195,3 +195,47 @@ async fn tables_of_bad_rows_have_no_meta_columns_and_may_have_none_at_all() {
     assert_eq!(count(&warehouse, "com_acme_empty_1").await, 1);
     assert_eq!(rows(&warehouse, "com_acme_thing_1").await, [json!({"a": "1"})]);
 }
+
+#[tokio::test]
+async fn a_table_that_is_in_use_is_migrated_later_and_no_row_is_lost_to_that() {
+    let database = Database::create("in_use").await;
+    let mut options = database.options("atomic");
+    options.lock_timeout = std::time::Duration::from_millis(200);
+    let warehouse = snowmelt_warehouse::Warehouse::connect(&options).await.unwrap();
+    let schemas = Schemas::of(&[(V0, version_0())]);
+    let loader = event_loader(&warehouse, &schemas).await;
+    load_events(&loader, &Lines::new(1, [thing(V0, json!({"a": "abc"}))]), "s").await.unwrap();
+    schemas.add(V1, version_1());
+
+    let mut reader = warehouse.pool().begin().await.unwrap();
+    sqlx::raw_sql("SELECT * FROM atomic.com_acme_thing_1").execute(&mut *reader).await.unwrap();
+    let lines = Lines::new(2, [thing(V1, json!({"a": "a longer text", "b": 1}))]);
+    let waiting = load_events(&loader, &lines, "s").await.unwrap_err();
+    assert!(waiting.is_retriable(), "{waiting}");
+    reader.rollback().await.unwrap();
+    let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!((report.records, bad.len()), (1, 0), "{bad:?}");
+}
+
+#[tokio::test]
+async fn somebody_who_may_only_insert_can_load() {
+    let database = Database::create("only_insert").await;
+    let warehouse = database.warehouse("atomic").await;
+    let loader = event_loader(&warehouse, &Schemas::of(&[(V0, version_0())])).await;
+    load_events(&loader, &Lines::new(1, [thing(V0, json!({"a": "1"}))]), "s").await.unwrap();
+    execute(
+        &warehouse,
+        "COMMENT ON TABLE atomic.com_acme_thing_1 IS NULL; \
+         CREATE ROLE loader LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA atomic, snowmelt TO loader; \
+         GRANT INSERT ON ALL TABLES IN SCHEMA atomic TO loader; \
+         GRANT SELECT, INSERT, UPDATE ON snowmelt.progress TO loader",
+    )
+    .await;
+    let mut options = database.options("atomic");
+    let (_, rest) = options.url.split_once('@').unwrap();
+    options.url = format!("postgres://loader:secret@{rest}");
+    let warehouse = snowmelt_warehouse::Warehouse::connect(&options).await.unwrap();
+    let loader = event_loader(&warehouse, &Schemas::of(&[(V0, version_0())])).await;
+    let (report, bad) = load_events(&loader, &Lines::new(2, [thing(V0, json!({"a": "2"}))]), "s").await.unwrap();
+    assert_eq!((report.records, bad.len()), (1, 0), "{bad:?}");
+}
