@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use snowmelt_iglu::ddl::quote_if_needed;
 use snowmelt_protocol::event::Column;
 
 /// Name of the table in every database schema.
@@ -145,10 +146,13 @@ pub(crate) static EVENT_SOURCES: LazyLock<Vec<Column>> = LazyLock::new(|| {
     EVENT_COLUMNS.iter().map(|(name, _)| Column::from_name(name).expect("every column is one of the TSV's")).collect()
 });
 
-/// The statement of the original for the table, but harmless when the table exists.
-pub(crate) fn create_events(qualified: &str) -> String {
+/// The statement that makes the table `events` in a database schema: that of the original, but harmless when the table
+/// exists.
+#[must_use]
+pub fn create_events(schema: &str) -> String {
     let columns: Vec<String> = EVENT_COLUMNS.iter().map(|(name, definition)| format!("{name} {definition}")).collect();
-    format!("CREATE TABLE IF NOT EXISTS {qualified} (\n{}\n) WITH (OIDS=FALSE)", columns.join(",\n"))
+    let schema = quote_if_needed(schema);
+    format!("CREATE TABLE IF NOT EXISTS {schema}.{EVENTS} (\n{}\n) WITH (OIDS=FALSE)", columns.join(",\n"))
 }
 
 #[cfg(test)]
@@ -161,8 +165,7 @@ mod tests {
         let expected: Vec<Column> = Column::ALL.into_iter().filter(|column| !left_out.contains(column)).collect();
         assert_eq!(*EVENT_SOURCES, expected);
         assert!(
-            create_events("atomic.events")
-                .starts_with("CREATE TABLE IF NOT EXISTS atomic.events (\napp_id VARCHAR(255),")
+            create_events("atomic").starts_with("CREATE TABLE IF NOT EXISTS atomic.events (\napp_id VARCHAR(255),")
         );
     }
 }

@@ -39,11 +39,11 @@ pub(crate) fn cast(
             _ => return mismatch(),
         },
         ColumnType::Integer => match integer(value).map(i32::try_from) {
-            Some(Ok(number)) => row.plain(&number.to_string()),
+            Some(Ok(number)) => write_integer(value, i64::from(number), row),
             _ => return mismatch(),
         },
         ColumnType::BigInt => match integer(value) {
-            Some(number) => row.plain(&number.to_string()),
+            Some(number) => write_integer(value, number, row),
             None => return mismatch(),
         },
         ColumnType::Double => match double(value) {
@@ -98,9 +98,13 @@ fn integer(value: Node<'_>) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
+fn write_integer(value: Node<'_>, number: i64, row: &mut CopyText) {
+    if value.is_written_as_integer() { row.plain(value.source()) } else { row.plain(&number.to_string()) }
+}
+
 /// A number as PostgreSQL reads it into DOUBLE PRECISION: as it is written, except where the server would complain of
 /// a loss that Java does not mind.
-fn double(value: Node<'_>) -> Option<String> {
+fn double<'a>(value: Node<'a>) -> Option<Cow<'a, str>> {
     /// Neither exponent nor digits of such a short number leave the range of a float.
     const SHORT: usize = 17;
     if value.kind() != Kind::Number {
@@ -108,9 +112,9 @@ fn double(value: Node<'_>) -> Option<String> {
     }
     let source = value.source();
     if source.len() <= SHORT && !source.contains(['e', 'E']) {
-        return Some(source.to_owned());
+        return Some(Cow::Borrowed(source));
     }
-    source.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| format!("{number:e}"))
+    source.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| Cow::Owned(format!("{number:e}")))
 }
 
 /// The value as the original prints it into messages: two spaces a level, spaces around the colon.

@@ -17,6 +17,7 @@ mod models;
 mod schemas;
 mod warehouse;
 
+pub use atomic::create_events;
 pub use cluster::{ClusterError, ClusterOptions, PrivateCluster, PsqlCommand};
 pub use load::{
     BadRow, BadRowLoader, BadSink, CollectBad, EventLoader, InputRecord, LoadError, LoadReport, LoaderOptions,

@@ -154,8 +154,7 @@ impl Warehouse {
 
     /// Creates `events` if it is missing.
     pub(crate) async fn prepare_events(&self) -> Result<(), WarehouseError> {
-        let qualified = format!("{}.{EVENTS}", quote_identifier(&self.schema));
-        self.prepare("creating events", &self.schema, Some((EVENTS, &create_events(&qualified)))).await
+        self.prepare("creating events", &self.schema, Some((EVENTS, &create_events(&self.schema)))).await
     }
 
     /// Creates a schema, and a table in it by the given statement, if they are missing (only then the right to is

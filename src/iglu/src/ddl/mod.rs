@@ -13,7 +13,7 @@ mod types;
 mod tests;
 
 pub use flatten::{Column, columns_of};
-pub use names::{column_name, quote_identifier, snake_case, stored_name, table_name};
+pub use names::{column_name, quote_identifier, quote_if_needed, snake_case, stored_name, table_name};
 pub use statements::{ExistingColumn, Table, alter_table, comment_on_table, create_table};
 pub use types::ColumnType;
 
@@ -30,6 +30,9 @@ pub enum DdlError {
         /// The keyword.
         keyword: &'static str,
     },
+    /// A table needs at least one version.
+    #[error("the list of schemas is empty")]
+    NoVersions,
     /// A schema or sub-schema is no JSON object.
     #[error("schema number {version} of the list: {pointer:?} is no schema")]
     NoSchema {
@@ -46,6 +49,7 @@ impl DdlError {
     pub fn version(&self) -> usize {
         match self {
             Self::WrongKind { version, .. } | Self::NoSchema { version, .. } => *version,
+            Self::NoVersions => 0,
         }
     }
 }

@@ -73,7 +73,8 @@ pub fn quote_identifier(name: &str) -> String {
 }
 
 /// The name as it stands where the original quotes nothing; quoted only when it has to be.
-pub(super) fn quote_if_needed(name: &str) -> String {
+#[must_use]
+pub fn quote_if_needed(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain && RESERVED.binary_search(&name).is_err() { name.to_owned() } else { quote_identifier(name) }

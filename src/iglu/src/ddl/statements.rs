@@ -1,7 +1,10 @@
 //! CREATE TABLE, ALTER TABLE and COMMENT (spec schema-ddl-postgres, sections 7 and 8).
 
+use serde_json::Value;
+
 use super::names::quote_if_needed;
-use super::{Column, ColumnType, quote_identifier};
+use super::{Column, ColumnType, DdlError, columns_of, quote_identifier, stored_name, table_name};
+use crate::SchemaKey;
 
 /// The columns in front of an entity's own, which tie it to its event.
 const META_COLUMNS: [(&str, ColumnType); 6] = [
@@ -29,6 +32,25 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table of a model from all its versions in the registry's order; for printing statements. (The loaders also
+    /// look whether another model has taken the name.)
+    ///
+    /// # Errors
+    /// [`DdlError`] when a schema is unusable or the list is empty.
+    pub fn of(schema: &str, versions: &[(SchemaKey, &Value)], meta: bool) -> Result<Self, DdlError> {
+        let documents: Vec<&Value> = versions.iter().map(|(_, document)| *document).collect();
+        let columns = columns_of(&documents)?;
+        let (last, _) = versions.last().ok_or(DdlError::NoVersions)?;
+        let name = table_name(last.vendor(), last.name(), last.version().model);
+        Ok(Self {
+            schema: schema.to_owned(),
+            name: stored_name(&name, |_| false),
+            uri: last.uri().to_owned(),
+            meta,
+            columns,
+        })
+    }
+
     /// `schema.table`, quoted where needed.
     #[must_use]
     pub fn qualified(&self) -> String {

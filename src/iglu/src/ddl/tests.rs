@@ -238,3 +238,16 @@ fn a_keyword_of_the_wrong_kind_makes_a_schema_unusable() {
     }
     assert!(matches!(columns_of(&[&json!([])]), Err(DdlError::NoSchema { .. })));
 }
+
+#[test]
+fn a_table_is_printed_from_a_list_of_versions() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "boolean"}}});
+    let key: crate::SchemaKey = "iglu:com.acme/ad-click/jsonschema/2-0-1".parse().expect("a key");
+    let table = Table::of("order", &[(key, &schema)], false).expect("readable");
+    assert_eq!(create_table(&table), "CREATE TABLE \"order\".com_acme_ad_click_2 (\n\"a\" BOOLEAN NULL\n)");
+    assert_eq!(
+        comment_on_table(&table),
+        "COMMENT ON TABLE \"order\".com_acme_ad_click_2 IS 'iglu:com.acme/ad-click/jsonschema/2-0-1'"
+    );
+    assert_eq!(Table::of("atomic", &[], true), Err(DdlError::NoVersions));
+}

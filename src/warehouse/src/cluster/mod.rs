@@ -4,6 +4,7 @@ mod binaries;
 mod files;
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::str::FromStr;
@@ -111,7 +112,6 @@ pub struct PsqlCommand {
 }
 
 /// A running private server. Dropping it tells the server to stop, without waiting for it.
-#[derive(Debug)]
 pub struct PrivateCluster {
     layout: Layout,
     user: Option<User>,
@@ -120,8 +120,20 @@ pub struct PrivateCluster {
     port: u16,
     pid: u32,
     ended: watch::Receiver<Option<String>>,
+    _stop: StopOnDrop,
     /// Held as long as the server is ours.
     _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for PrivateCluster {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrivateCluster")
+            .field("layout", &self.layout)
+            .field("port", &self.port)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PrivateCluster {
@@ -144,16 +156,19 @@ impl PrivateCluster {
             stop_by_pg_ctl(&binaries, &layout, user.as_ref()).await?;
         }
         let mut attempt = 1;
-        let (port, child) = loop {
+        let (port, child, mut stop) = loop {
             let port = choose_port(options.port, &layout)?;
             let mut child = spawn(&binaries, &layout, user.as_ref(), port)?;
+            let pg_ctl = binaries.pg_ctl.clone();
+            let mut stop = StopOnDrop { pg_ctl, user: user.clone(), pid: child.id(), ended: None };
             match wait_until_ready(&mut child, &layout, &url(port, &password, "postgres"), options.start_timeout).await
             {
-                Ok(()) => break (port, child),
+                Ok(()) => break (port, child, stop),
                 Err(error) => {
                     let taken = options.port.is_none()
                         && matches!(&error, ClusterError::NotReady { log, .. } if log.contains("Address already in use"));
                     end(&mut child).await;
+                    stop.pid = None;
                     if !taken || attempt == PORT_ATTEMPTS {
                         return Err(error);
                     }
@@ -164,7 +179,8 @@ impl PrivateCluster {
         layout.remember(port, NAME, &password)?;
         let pid = child.id().unwrap_or_default();
         let ended = supervise(child, layout.clone());
-        let cluster = Self { layout, user, binaries, password, port, pid, ended, _lock: lock };
+        stop.ended = Some(ended.clone());
+        let cluster = Self { layout, user, binaries, password, port, pid, ended, _stop: stop, _lock: lock };
         cluster.create_database().await?;
         Ok(cluster)
     }
@@ -253,21 +269,31 @@ impl PrivateCluster {
     }
 }
 
-impl Drop for PrivateCluster {
+/// Tells a server to stop when nobody wants it any more, also when its start is given up half-way.
+#[derive(Debug)]
+struct StopOnDrop {
+    pg_ctl: PathBuf,
+    user: Option<User>,
+    /// `None` once the server has ended: its number may belong to somebody else by then.
+    pid: Option<u32>,
+    ended: Option<watch::Receiver<Option<String>>>,
+}
+
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        if self.ended.borrow().is_some() {
+        let running = self.ended.as_ref().is_none_or(|ended| ended.borrow().is_none());
+        let Some(pid) = self.pid.filter(|_| running) else {
             return;
-        }
+        };
         // SIGINT is a fast shutdown. Sent by a child, since sending signals ourselves needs unsafe code.
-        let mut command = std::process::Command::new(&self.binaries.pg_ctl);
-        command.args(["kill", "INT", &self.pid.to_string()]).current_dir("/");
+        let mut command = std::process::Command::new(&self.pg_ctl);
+        command.args(["kill", "INT", &pid.to_string()]).current_dir("/");
         if let Some(user) = &self.user {
-            use std::os::unix::process::CommandExt as _;
             command.uid(user.uid).gid(user.gid);
         }
         let sent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if let Err(error) = sent {
-            tracing::warn!(pid = self.pid, %error, "the private server could not be told to stop");
+            tracing::warn!(pid, %error, "the private server could not be told to stop");
         }
     }
 }

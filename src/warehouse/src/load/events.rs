@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use snowmelt_iglu::ddl::quote_identifier;
+use snowmelt_iglu::ddl::{quote_identifier, quote_if_needed};
 use snowmelt_iglu::{ParseError, SchemaKey};
 use snowmelt_protocol::badrow::{
     LoaderIgluError, LoaderIgluMessage, LoaderParsingError, LoaderRuntimeError, ParsingFailure, RowError,
@@ -22,6 +22,9 @@ use crate::{Warehouse, WarehouseError, java};
 
 /// Texts are cut to so many UTF-16 units, whatever their column holds.
 const MAX_TEXT_UNITS: usize = 1024;
+
+/// A number of no more digits loses nothing and overflows nothing when the server reads it.
+const SHORT_NUMBER: usize = 17;
 
 /// The table `events` as it is.
 pub(crate) struct EventsTable {
@@ -52,7 +55,7 @@ impl EventsTable {
                 tracing::warn!(column = *name, "events lacks a column; its values are not stored");
             }
         }
-        let schema = quote_identifier(warehouse.schema());
+        let schema = quote_if_needed(warehouse.schema());
         Ok(Self { copy: format!("COPY {schema}.{EVENTS} ({}) FROM STDIN", names.join(", ")), stored })
     }
 }
@@ -180,8 +183,9 @@ fn write_value(column: Column, value: &str, out: &mut CopyText) -> Result<(), St
             out.plain(value);
         }
         Kind::Int => {
-            let number: i32 = value.parse().map_err(|_| cannot_parse(column, value, "integer"))?;
-            out.plain(&number.to_string());
+            // PostgreSQL reads whatever Rust reads: digits with a sign or none.
+            value.parse::<i32>().map_err(|_| cannot_parse(column, value, "integer"))?;
+            out.plain(value);
         }
         Kind::Flag => match value {
             "1" => out.plain("t"),
@@ -190,7 +194,14 @@ fn write_value(column: Column, value: &str, out: &mut CopyText) -> Result<(), St
         },
         Kind::Decimal | Kind::Float => {
             let number = java::double(value).ok_or_else(|| cannot_parse(column, value, "double"))?;
-            if number.is_finite() { out.plain(&format!("{number:e}")) } else { out.null() }
+            if !number.is_finite() {
+                out.null();
+            } else if value.len() <= SHORT_NUMBER && value.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-')
+            {
+                out.plain(value);
+            } else {
+                out.plain(&format!("{number:e}"));
+            }
         }
     }
     Ok(())

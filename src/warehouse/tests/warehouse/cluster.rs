@@ -32,7 +32,9 @@ async fn a_cluster_keeps_its_data_and_port_over_a_restart() {
     }
     let log = std::fs::read_to_string(cluster.log_file()).unwrap();
     let password = std::fs::read_to_string(directory.path().join("password")).unwrap();
-    assert!(!log.contains(password.trim()));
+    for shown in [log, format!("{cluster:?}"), format!("{:?}", WarehouseOptions::new(&url, "kept"))] {
+        assert!(!shown.contains(password.trim()), "{shown}");
+    }
     cluster.stop().await.unwrap();
 
     let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
@@ -100,4 +102,69 @@ async fn a_server_that_does_not_start_says_why() {
     std::fs::write(&main, format!("{text}\nno_such_setting = 1\n")).unwrap();
     let failed = PrivateCluster::start(directory.path(), &options()).await.unwrap_err();
     assert!(failed.to_string().contains("no_such_setting"), "{failed}");
+}
+
+#[tokio::test]
+async fn the_server_of_a_killed_process_is_stopped_first() {
+    let directory = directory();
+    let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
+    let process = std::path::PathBuf::from(format!("/proc/{}", cluster.pid()));
+    let program = std::fs::read_link(process.join("exe")).unwrap();
+    let command_line = std::fs::read_to_string(process.join("cmdline")).unwrap();
+    let user = std::os::unix::fs::MetadataExt::uid(&process.metadata().unwrap());
+    cluster.stop().await.unwrap();
+
+    // The same server, but nobody's.
+    let arguments: Vec<&str> = command_line.split('\0').skip(1).filter(|argument| !argument.is_empty()).collect();
+    let mut orphan = tokio::process::Command::new(program);
+    let mut orphan = orphan.args(arguments).uid(user).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let pid_file = directory.path().join("data/postmaster.pid");
+    while !std::fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), orphan.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_given_up_half_way_leaves_no_server() {
+    let directory = directory();
+    PrivateCluster::start(directory.path(), &options()).await.unwrap().stop().await.unwrap();
+    let pid_file = directory.path().join("data/postmaster.pid");
+    for step in 1..=6 {
+        let options = options();
+        let start = PrivateCluster::start(directory.path(), &options);
+        let limit = Duration::from_millis(30 * step);
+        if let Ok(cluster) = tokio::time::timeout(limit, start).await {
+            cluster.unwrap().stop().await.unwrap();
+        }
+        let gone = async {
+            while pid_file.is_file() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    }
+}
+
+fn is_root() -> bool {
+    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0
+}
+
+#[tokio::test]
+async fn as_root_the_servers_user_must_exist_and_reach_the_directory() {
+    if !is_root() {
+        // Then the server runs as we do, and these names are of no interest.
+        return;
+    }
+    let directory = directory();
+    let nobody = ClusterOptions { run_as: "no-such-user".to_owned(), ..options() };
+    let failed = PrivateCluster::start(directory.path(), &nobody).await.unwrap_err();
+    assert!(matches!(failed, ClusterError::NoUser(_)), "{failed}");
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let inside = directory.path().join("inside");
+    let failed = PrivateCluster::start(&inside, &options()).await.unwrap_err();
+    assert!(failed.to_string().contains("chmod o+x"), "{failed}");
 }
