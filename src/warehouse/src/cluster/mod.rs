@@ -138,7 +138,7 @@ impl std::fmt::Debug for PrivateCluster {
 
 impl PrivateCluster {
     /// Starts the server in `directory`, which is created and filled when it is new. A server left over there by a
-    /// killed process is stopped first.
+    /// killed process is stopped first. Call it on the runtime that lives longest: supervision ends with it.
     ///
     /// # Errors
     /// [`ClusterError`], with the end of the server's log when it did not become ready.

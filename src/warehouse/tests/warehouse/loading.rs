@@ -413,3 +413,28 @@ async fn a_forgotten_progress_lets_a_stream_begin_anew() {
     warehouse.forget_progress(&progress_key("s")).await.unwrap();
     assert_eq!(load_events(&loader, &lines, "s").await.unwrap().0.records, 1);
 }
+
+/// Each supervised group runs on a thread of its own that may be torn down while others use the same loader.
+#[test]
+fn a_loader_outlives_the_runtime_that_made_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (_database, warehouse, loader) = first.block_on(setup("runtimes"));
+    first.block_on(load_events(&loader, &Lines::new(1, [flagged(1, "a")]), "s")).unwrap();
+    drop(first);
+    for round in 2..6 {
+        let next = runtime();
+        let lines = Lines::new(round, [flagged(1, "a")]);
+        let (report, _) = next.block_on(load_events(&loader, &lines, "s")).unwrap();
+        assert_eq!(report.records, 1);
+        // Torn down in the middle of a load.
+        let hanging = Lines::new(round + 1, ["no tsv".to_owned()]);
+        next.block_on(async {
+            let (records, key) = (hanging.records(), progress_key("s"));
+            let load = loader.load(&records, &key, hanging.last(), &NoSink::Hangs);
+            assert!(tokio::time::timeout(Duration::from_millis(100), load).await.is_err());
+        });
+    }
+    let last = runtime();
+    assert_eq!(last.block_on(count(&warehouse, "events")), 5);
+}
