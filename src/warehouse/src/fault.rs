@@ -7,6 +7,8 @@ pub(crate) struct Fault {
     pub(crate) code: Option<String>,
     /// As the original's driver words it: `ERROR: ...` with a second line for details.
     pub(crate) message: String,
+    /// The connection broke; another one may do.
+    pub(crate) connection_lost: bool,
 }
 
 impl Fault {
@@ -37,7 +39,8 @@ pub(crate) fn is_refusal(code: &str) -> bool {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {
-            return Self { code: None, message: error.to_string() };
+            let connection_lost = matches!(error, sqlx::Error::Io(_));
+            return Self { code: None, message: error.to_string(), connection_lost };
         };
         let mut message = format!("ERROR: {}", database.message());
         if let Some(postgres) = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
@@ -46,6 +49,9 @@ impl From<sqlx::Error> for Fault {
             message.push_str("\n  Detail: ");
             message.push_str(detail);
         }
-        Self { code: database.code().map(|code| code.into_owned()), message }
+        let code = database.code().map(|code| code.into_owned());
+        // The server says so when it shuts down or an operator cuts the connection.
+        let connection_lost = code.as_deref().is_some_and(|code| code.starts_with("57P"));
+        Self { code, message, connection_lost }
     }
 }

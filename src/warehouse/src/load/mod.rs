@@ -52,7 +52,8 @@ pub struct BadRow {
 /// (recognisable by their sequence) instead of losing them.
 #[async_trait]
 pub trait BadSink: Send + Sync {
-    /// Returns when all rows are durable. Never called without rows.
+    /// Returns when all rows are durable. Never called without rows; called again with the same rows when the batch is
+    /// repeated, within one `load` too (a broken connection).
     ///
     /// # Errors
     /// A text for the log; the batch is rolled back and [`LoadError::BadSink`] returned.

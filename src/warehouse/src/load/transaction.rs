@@ -23,6 +23,9 @@ const COPY_CHUNK: usize = 256 * 1024;
 const RECORDS_A_TURN: usize = 128;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
+/// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
+/// has ended since, which still answer now and then, or those from before the server's restart.
+const MAX_LOST: usize = 3;
 
 /// What both loaders are.
 pub(super) struct Core {
@@ -39,10 +42,22 @@ enum Outcome {
     Moved,
 }
 
-/// A failure inside the transaction.
+/// Why an attempt ended early.
 enum Failure {
     Database(Fault),
     BadSink(String),
+    Registry(String),
+}
+
+impl Failure {
+    fn of_shard(self, key: &ProgressKey) -> LoadError {
+        let shard = key.shard.clone();
+        match self {
+            Self::Database(Fault { code, message, .. }) => LoadError::Database { shard, code, message },
+            Self::BadSink(message) => LoadError::BadSink { shard, message },
+            Self::Registry(message) => LoadError::Registry { shard, message },
+        }
+    }
 }
 
 impl From<sqlx::Error> for Failure {
@@ -67,11 +82,7 @@ impl Core {
     }
 
     pub(super) async fn stored_progress(&self, key: &ProgressKey) -> Result<Option<String>, LoadError> {
-        let read = async {
-            let mut connection = self.warehouse.pool.acquire().await?;
-            progress::read(&mut connection, key).await
-        };
-        let stored = read.await.map_err(|error| database_error(key, error.into()))?;
+        let stored = self.read_progress(key).await.map_err(|failure| failure.of_shard(key))?;
         Ok(stored.map(|position| position.to_string()))
     }
 
@@ -89,41 +100,62 @@ impl Core {
             .iter()
             .map(|record| Position::of_record(record.sequence).ok_or_else(|| no_sequence(record.sequence)))
             .collect::<Result<Vec<_>, _>>()?;
-        for _ in 0..MAX_CONTENTIONS {
-            let stored = {
-                let connection = self.warehouse.pool.acquire().await;
-                let mut connection = connection.map_err(|error| database_error(key, error.into()))?;
-                let read = progress::read(&mut connection, key).await;
-                read.map_err(|error| database_error(key, error.into()))?
-            };
-            let is_new = |position: &Position| stored.as_ref().is_none_or(|stored| position > stored);
-            let new: Vec<InputRecord<'_>> =
-                records.iter().zip(&positions).filter(|(_, at)| is_new(at)).map(|(record, _)| *record).collect();
-            let skipped = (records.len() - new.len()) as u64;
-            if new.is_empty() && !is_new(&last) {
-                return Ok(LoadReport { skipped, ..LoadReport::default() });
-            }
-            let mut batch = self.build(&new, key).await?;
-            let target = if is_new(&last) { &last } else { stored.as_ref().unwrap_or(&last) };
-            match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
-                Ok(Outcome::Committed(report)) => return Ok(LoadReport { skipped, ..report }),
-                Ok(Outcome::Moved) => {}
-                Err(Failure::BadSink(message)) => {
-                    return Err(LoadError::BadSink { shard: key.shard.clone(), message });
+        let (mut contentions, mut lost) = (0, 0);
+        loop {
+            match self.attempt(records, &positions, key, &last, bad).await {
+                Ok(Outcome::Committed(report)) => return Ok(report),
+                Ok(Outcome::Moved) if contentions < MAX_CONTENTIONS => contentions += 1,
+                Ok(Outcome::Moved) => return Err(LoadError::Contended { shard: key.shard.clone() }),
+                Err(Failure::Database(fault)) if fault.connection_lost && lost < MAX_LOST => {
+                    tracing::debug!(shard = key.shard, fault.message, "trying another connection");
+                    lost += 1;
                 }
-                Err(Failure::Database(fault)) => {
-                    if fault.is_about_tables() {
-                        self.look_again(&batch).await;
-                    }
-                    return Err(database_error(key, fault));
-                }
+                Err(failure) => return Err(failure.of_shard(key)),
             }
         }
-        Err(LoadError::Contended { shard: key.shard.clone() })
+    }
+
+    async fn attempt(
+        &self,
+        records: &[InputRecord<'_>],
+        positions: &[Position],
+        key: &ProgressKey,
+        last: &Position,
+        bad: &dyn BadSink,
+    ) -> Result<Outcome, Failure> {
+        let stored = self.read_progress(key).await?;
+        let is_new = |position: &Position| stored.as_ref().is_none_or(|stored| position > stored);
+        let new: Vec<InputRecord<'_>> =
+            records.iter().zip(positions).filter(|(_, at)| is_new(at)).map(|(record, _)| *record).collect();
+        let skipped = (records.len() - new.len()) as u64;
+        if new.is_empty() && !is_new(last) {
+            return Ok(Outcome::Committed(LoadReport { skipped, ..LoadReport::default() }));
+        }
+        let mut batch = self.build(&new).await?;
+        let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) };
+        match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
+            Ok(Outcome::Committed(report)) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
+            Ok(Outcome::Moved) => Ok(Outcome::Moved),
+            Err(failure) => {
+                if matches!(&failure, Failure::Database(fault) if fault.is_about_tables()) {
+                    self.look_again(&batch).await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn read_progress(&self, key: &ProgressKey) -> Result<Option<Position>, Failure> {
+        let mut connection = self.warehouse.pool.acquire().await?;
+        let read = progress::read(&mut connection, key).await;
+        if read.is_err() {
+            connection.close_on_drop();
+        }
+        Ok(read?)
     }
 
     /// The rows of the records; makes the tables they need ready first.
-    async fn build(&self, records: &[InputRecord<'_>], key: &ProgressKey) -> Result<Batch<'_>, LoadError> {
+    async fn build(&self, records: &[InputRecord<'_>]) -> Result<Batch<'_>, Failure> {
         let mut unusable = Unusable::new();
         loop {
             let mut batch = Batch::new(&self.purpose, &self.models, unusable);
@@ -138,11 +170,8 @@ impl Core {
                     Err(NotReady::Bad(message)) => {
                         unusable.insert(ModelId::of(schema), message);
                     }
-                    Err(NotReady::Registry(message)) => {
-                        let message = failure_text(&message);
-                        return Err(LoadError::Registry { shard: key.shard.clone(), message });
-                    }
-                    Err(NotReady::Database(fault)) => return Err(database_error(key, fault)),
+                    Err(NotReady::Registry(message)) => return Err(Failure::Registry(failure_text(&message))),
+                    Err(NotReady::Database(fault)) => return Err(Failure::Database(fault)),
                 }
             }
         }
@@ -272,10 +301,6 @@ impl Core {
         }
         Ok(refused)
     }
-}
-
-fn database_error(key: &ProgressKey, fault: Fault) -> LoadError {
-    LoadError::Database { shard: key.shard.clone(), code: fault.code, message: fault.message }
 }
 
 /// A connection in a transaction.

@@ -168,3 +168,26 @@ async fn as_root_the_servers_user_must_exist_and_reach_the_directory() {
     let failed = PrivateCluster::start(&inside, &options()).await.unwrap_err();
     assert!(failed.to_string().contains("chmod o+x"), "{failed}");
 }
+
+#[tokio::test]
+async fn a_loader_waits_out_a_restart_of_its_server() {
+    use crate::support::{Lines, Schemas, event, event_loader, load_events};
+
+    let directory = directory();
+    let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
+    let mut warehouse = WarehouseOptions::new(cluster.url(), "atomic");
+    warehouse.acquire_timeout = Duration::from_millis(500);
+    let warehouse = Warehouse::connect(&warehouse).await.unwrap();
+    let loader = event_loader(&warehouse, &std::sync::Arc::new(Schemas::default())).await;
+    let lines = |first: u64| Lines::new(first, [event(&[])]);
+    load_events(&loader, &lines(1), "s").await.unwrap();
+
+    cluster.stop().await.unwrap();
+    let failed = load_events(&loader, &lines(2), "s").await.unwrap_err();
+    assert!(failed.is_retriable(), "{failed}");
+
+    let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
+    let (report, _) = load_events(&loader, &lines(2), "s").await.unwrap();
+    assert_eq!(report.records, 1);
+    cluster.stop().await.unwrap();
+}
