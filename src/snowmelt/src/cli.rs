@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::load::args::LoadArgs;
+
 /// The whole Snowplow pipeline as one program.
 #[derive(Debug, Parser)]
 #[command(
@@ -52,6 +54,11 @@ pub enum Command {
         after_help = "Examples:\n  snowmelt tail enriched --follow\n  snowmelt tail bad-1 | jq .data.failure\n  snowmelt tail raw --from latest --follow"
     )]
     Tail(TailArgs),
+    /// Load one actor alone and measure it, against stand-ins or the real backends.
+    #[command(
+        after_help = "Examples:\n  snowmelt load --list\n  snowmelt load enricher --duration 10s --json before.json\n  snowmelt load enricher --compare before.json --plot enricher.svg\n  snowmelt load stream-writer --rate 5000 --delay 5ms --fail 1\n  snowmelt load postgres-writer --records 100000"
+    )]
+    Load(LoadArgs),
 }
 
 /// Which definitions, with which changes.

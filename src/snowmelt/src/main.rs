@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod definition;
+mod load;
 mod log;
 mod run;
 mod running;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::send(args),
         Command::Sql(args) => sql::sql(args),
         Command::Tail(args) => tail::tail(args),
+        Command::Load(args) => load::load(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ mod banner;
 mod collectors;
 mod groups;
 mod operator;
-mod settings;
+pub mod settings;
 mod signals;
 
 use std::sync::Arc;
