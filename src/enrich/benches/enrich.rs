@@ -111,7 +111,9 @@ fn record(body: String) -> Vec<u8> {
         timestamp: 1_700_000_000_123,
         encoding: Some("UTF-8".into()),
         collector: Some("ssc-3.4.0-kinesis".into()),
-        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0".into()),
+        user_agent: Some(
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0".into(),
+        ),
         referer_uri: Some("https://shop.example.com/products/4711?colour=blue".into()),
         path: Some("/com.snowplowanalytics.snowplow/tp2".into()),
         body: Some(Cow::Owned(body.into_bytes())),
@@ -165,16 +167,16 @@ fn link_click_with_three_contexts(bencher: Bencher<'_, '_>) {
 fn parse_contexts(bencher: Bencher<'_, '_>) {
     let text = contexts();
     let mut document = Document::new();
-    bencher.counter(divan::counter::BytesCount::of_str(&text)).bench_local(|| {
-        document.parse(black_box(&text), 50).map(|root| root.len())
-    });
+    bencher
+        .counter(divan::counter::BytesCount::of_str(&text))
+        .bench_local(|| document.parse(black_box(&text), 50).map(|root| root.len()));
 }
 
 #[divan::bench]
 fn parse_body(bencher: Bencher<'_, '_>) {
     let text = body(1, json!({}));
     let mut document = Document::new();
-    bencher.counter(divan::counter::BytesCount::of_str(&text)).bench_local(|| {
-        document.parse(black_box(&text), 50).map(|root| root.len())
-    });
+    bencher
+        .counter(divan::counter::BytesCount::of_str(&text))
+        .bench_local(|| document.parse(black_box(&text), 50).map(|root| root.len()));
 }

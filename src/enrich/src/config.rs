@@ -29,8 +29,8 @@ pub struct EnrichConfig {
     pub partition_key: Option<Column>,
 }
 
-/// The deepest JSON that can be allowed: printing and validation recurse.
-pub const MAX_JSON_DEPTH: usize = 500;
+/// The deepest JSON that can be allowed: readers of bad rows refuse deeper ones, `serde_json` among them.
+pub const MAX_JSON_DEPTH: usize = 120;
 
 impl EnrichConfig {
     /// The defaults, for a processor.

@@ -2,7 +2,7 @@
 
 use snowmelt_iglu::{ClientError, Lookup, SchemaCriterion, SchemaKey, SchemaSource, SchemaVer};
 use snowmelt_protocol::badrow::{self, FailureMessage, IgluError};
-use snowmelt_protocol::document::{Document, Node};
+use snowmelt_protocol::document::{Document, Node, SyntaxError};
 use snowmelt_protocol::event::{Column, EnrichedEvent};
 
 use crate::enrich::Needs;
@@ -86,24 +86,28 @@ impl Findings {
         self.superseded.clear();
     }
 
-    fn note_superseded(&mut self, original: &SchemaKey, with: SchemaVer) {
-        let found = Superseded { original: original.clone(), with };
+    /// The schema that a valid value is printed with; remembers when it is a superseding one.
+    fn superseded_by(&mut self, original: SchemaKey, version: Option<SchemaVer>) -> SchemaKey {
+        let Some(with) = version else { return original };
+        let printed = original.with_version(with);
+        let found = Superseded { original, with };
         if !self.superseded.contains(&found) {
             self.superseded.push(found);
         }
+        printed
     }
 }
 
 impl Checker<'_> {
-    /// Looks up the schema and validates `data`; gives the version that took the schema's place.
-    pub(crate) fn check(&mut self, key: &SchemaKey, data: Node<'_>) -> Result<Option<SchemaVer>, Rejection> {
+    /// Looks up the schema and validates `data` (`None`: too deep); gives the version that took the schema's place.
+    pub(crate) fn check(&mut self, key: &SchemaKey, data: Option<Node<'_>>) -> Result<Option<SchemaVer>, Rejection> {
         match self.schemas.lookup(key) {
             // A registry that does not answer says nothing about the event: the caller has to wait for it.
             Some(Err(error)) if error.is_system_failure() => {
                 self.needs.note_unreachable(key, &error);
                 Err(Rejection::Pending)
             }
-            Some(lookup) => self.judge(lookup, data),
+            Some(lookup) => judge(lookup, data),
             None => {
                 self.needs.note_schema(key);
                 Err(Rejection::Pending)
@@ -114,17 +118,12 @@ impl Checker<'_> {
     /// The same for an envelope of the tracker protocol, where an unreachable registry is the event's fault.
     pub(crate) fn check_envelope(&mut self, key: &SchemaKey, data: Node<'_>) -> Result<(), Rejection> {
         match self.schemas.lookup(key) {
-            Some(lookup) => self.judge(lookup, data).map(drop),
+            Some(lookup) => judge(lookup, Some(data)).map(drop),
             None => {
                 self.needs.note_schema(key);
                 Err(Rejection::Pending)
             }
         }
-    }
-
-    fn judge(&self, lookup: Lookup, data: Node<'_>) -> Result<Option<SchemaVer>, Rejection> {
-        let schema = lookup.map_err(|error| Rejection::Invalid(iglu_error(ClientError::Resolution(error))))?;
-        schema.check(&data.to_value(), self.max_depth).map_err(|error| Rejection::Invalid(iglu_error(error)))
     }
 
     /// Validates an unstruct event and sets its column. Gives the schema that names the event.
@@ -194,11 +193,19 @@ impl Checker<'_> {
         document: &mut Document,
         findings: &mut Findings,
     ) -> Option<SchemaKey> {
-        // Depth is judged by the validator, which has its own report for it.
-        match document.parse(&entity.data, usize::MAX) {
-            Ok(value) => self.accept(entity.schema.clone(), value, Origin::DerivedContexts, findings),
+        let data = match document.parse(&entity.data, self.max_depth) {
+            Ok(value) => Some(value),
+            // Too much depth is told like a violation of the schema.
+            Err(SyntaxError::TooDeep) => None,
             Err(error) => {
                 findings.violations.push(not_json(&entity.data, &error.to_string(), Origin::DerivedContexts));
+                return None;
+            }
+        };
+        match self.check(&entity.schema, data) {
+            Ok(version) => Some(findings.superseded_by(entity.schema.clone(), version)),
+            Err(rejection) => {
+                reject(rejection, &entity.schema, entity.data.clone(), Origin::DerivedContexts, findings);
                 None
             }
         }
@@ -236,10 +243,10 @@ impl Checker<'_> {
             findings.violations.push(Violation { message, origin, data: data.to_compact() });
             return None;
         }
-        match self.check(&key, data) {
+        match self.check(&key, Some(data)) {
             Ok(_) => Some(data),
             Err(rejection) => {
-                reject(rejection, &key, data, origin, findings);
+                reject(rejection, &key, data.to_compact(), origin, findings);
                 None
             }
         }
@@ -247,24 +254,25 @@ impl Checker<'_> {
 
     /// Validates a value; gives the schema it is printed with, which may be a superseding one.
     fn accept(&mut self, key: SchemaKey, data: Node<'_>, origin: Origin, findings: &mut Findings) -> Option<SchemaKey> {
-        match self.check(&key, data) {
-            Ok(None) => Some(key),
-            Ok(Some(version)) => {
-                findings.note_superseded(&key, version);
-                Some(key.with_version(version))
-            }
+        match self.check(&key, Some(data)) {
+            Ok(version) => Some(findings.superseded_by(key, version)),
             Err(rejection) => {
-                reject(rejection, &key, data, origin, findings);
+                reject(rejection, &key, data.to_compact(), origin, findings);
                 None
             }
         }
     }
 }
 
-fn reject(rejection: Rejection, key: &SchemaKey, data: Node<'_>, origin: Origin, findings: &mut Findings) {
+fn judge(lookup: Lookup, data: Option<Node<'_>>) -> Result<Option<SchemaVer>, Rejection> {
+    let schema = lookup.map_err(|error| Rejection::Invalid(iglu_error(ClientError::Resolution(error))))?;
+    schema.check_document(data).map_err(|error| Rejection::Invalid(iglu_error(error)))
+}
+
+fn reject(rejection: Rejection, key: &SchemaKey, data: String, origin: Origin, findings: &mut Findings) {
     if let Rejection::Invalid(error) = rejection {
         let message = FailureMessage::Iglu { schema_key: key.uri().to_owned(), error };
-        findings.violations.push(Violation { message, origin, data: data.to_compact() });
+        findings.violations.push(Violation { message, origin, data });
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use snowmelt_protocol::document::Node;
 
-use crate::validate::{self, Validator, Violation, is_within_depth};
+use crate::validate::{self, Data, Validator, Violation, is_within_depth};
 use crate::{ClientError, Report, ResolutionError, SchemaIssue, SchemaKey, SchemaVer};
 
 /// What a look-up gives: the schema, or why there is none.
@@ -125,11 +126,28 @@ impl Schema {
     /// data (a scalar has depth 1), then violations. Gives the superseding version that was used, if any.
     pub fn check(&self, data: &Value, max_json_depth: usize) -> Result<Option<SchemaVer>, ClientError> {
         let superseded_by = self.superseded_by;
+        if self.issues.is_empty() && !is_within_depth(data, max_json_depth) {
+            return Err(ClientError::Data { reports: vec![validate::too_deep()], superseded_by });
+        }
+        self.judge(data)
+    }
+
+    /// [`Schema::check`] for a value of a document whose depth the parser has limited already (`None`: it is deeper
+    /// than allowed). Makes no tree of it: what is valid costs no allocation.
+    pub fn check_document(&self, data: Option<Node<'_>>) -> Result<Option<SchemaVer>, ClientError> {
+        match data {
+            Some(data) => self.judge(data),
+            None if self.issues.is_empty() => {
+                Err(ClientError::Data { reports: vec![validate::too_deep()], superseded_by: self.superseded_by })
+            }
+            None => self.judge(&Value::Null),
+        }
+    }
+
+    fn judge<'d>(&self, data: impl Data<'d>) -> Result<Option<SchemaVer>, ClientError> {
+        let superseded_by = self.superseded_by;
         if !self.issues.is_empty() {
             return Err(ClientError::Schema { issues: self.issues.clone(), superseded_by });
-        }
-        if !is_within_depth(data, max_json_depth) {
-            return Err(ClientError::Data { reports: vec![validate::too_deep()], superseded_by });
         }
         match self.validator.validate(data) {
             Ok(()) => Ok(superseded_by),

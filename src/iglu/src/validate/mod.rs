@@ -1,5 +1,6 @@
 //! Validation with the reference validator's verdicts and words (iglu-client, sections 9, 11 and 12).
 
+mod data;
 mod format;
 mod meta;
 mod names;
@@ -11,6 +12,7 @@ mod walk;
 use serde_json::Value;
 
 use crate::{META_SCHEMA, Report, SchemaIssue};
+pub(crate) use data::Data;
 use program::Program;
 
 /// Words of the reference for a value that is nested too deeply.
@@ -37,18 +39,18 @@ impl Validator {
 
     /// Whether the data is valid; allocates nothing.
     #[inline]
-    pub(crate) fn is_valid(&self, data: &Value) -> bool {
+    pub(crate) fn is_valid<'d>(&self, data: impl Data<'d>) -> bool {
         walk::is_valid(&self.program, data) == Ok(true)
     }
 
     /// All violations.
     #[inline]
-    pub(crate) fn validate(&self, data: &Value) -> Result<(), Violation> {
+    pub(crate) fn validate<'d>(&self, data: impl Data<'d>) -> Result<(), Violation> {
         if self.is_valid(data) { Ok(()) } else { self.violations(data) }
     }
 
     #[cold]
-    fn violations(&self, data: &Value) -> Result<(), Violation> {
+    fn violations<'d>(&self, data: impl Data<'d>) -> Result<(), Violation> {
         match walk::reports(&self.program, data) {
             Ok(reports) if reports.is_empty() => Ok(()),
             Ok(reports) => Err(Violation::Data(reports)),

@@ -146,8 +146,9 @@ impl Divisor {
         Some(Self { mantissa, exponent: decimal.last_exponent(), text })
     }
 
-    pub(crate) fn divides(&self, number: &Number) -> bool {
-        let value = Decimal::parse(number.as_str());
+    /// Whether a number, as it is written, is a multiple.
+    pub(crate) fn divides(&self, number: &str) -> bool {
+        let value = Decimal::parse(number);
         let Some(shift) = value.last_exponent().checked_sub(self.exponent) else { return false };
         if value.digits.is_empty() {
             return true;
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn multiples_are_exact() {
-        let divides = |divisor: &str, n: &str| Divisor::new(&number(divisor)).unwrap().divides(&number(n));
+        let divides = |divisor: &str, n: &str| Divisor::new(&number(divisor)).unwrap().divides(n);
         for (divisor, n) in
             [("0.1", "0.3"), ("0.01", "1.23"), ("3", "9"), ("3", "0"), ("5", "1e30"), ("0.5", "-2.5"), ("3", "3.0")]
         {

@@ -5,9 +5,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
-use super::number::{equal_by_value, identity, is_integer, small_integer};
+use super::data::Data;
+use super::number::{equal_by_value, identity, small_integer};
 use super::program::{Additional, ArrayRules, Dependency, GeneralRules, Items, NodeId, NumberRules, ObjectRules};
 use super::program::{Program, TextRules, Types};
 use crate::Report;
@@ -95,7 +96,7 @@ pub(crate) struct Walk<'s, S> {
 }
 
 /// Whether the data is valid; an error says why the schema cannot tell.
-pub(crate) fn is_valid<'s>(program: &'s Program, data: &Value) -> Result<bool, &'s str> {
+pub(crate) fn is_valid<'s, 'd>(program: &'s Program, data: impl Data<'d>) -> Result<bool, &'s str> {
     let mut walk = Walk { program, sink: First, steps: 0, depth: 0, broken: None };
     let flow = walk.node(program.root, data, Path::Root);
     match walk.broken {
@@ -105,7 +106,7 @@ pub(crate) fn is_valid<'s>(program: &'s Program, data: &Value) -> Result<bool, &
 }
 
 /// Every violation once; an error says why the schema cannot tell.
-pub(crate) fn reports<'s>(program: &'s Program, data: &Value) -> Result<Vec<Report>, &'s str> {
+pub(crate) fn reports<'s, 'd>(program: &'s Program, data: impl Data<'d>) -> Result<Vec<Report>, &'s str> {
     let mut walk = Walk { program, sink: Vec::new(), steps: 0, depth: 0, broken: None };
     // Whether it ended early does not matter: what was found is in the sink.
     let _ended_early = walk.node(program.root, data, Path::Root).is_break();
@@ -119,7 +120,7 @@ pub(crate) fn reports<'s>(program: &'s Program, data: &Value) -> Result<Vec<Repo
 }
 
 impl<'s, S: Sink> Walk<'s, S> {
-    fn node(&mut self, id: NodeId, value: &Value, path: Path<'_>) -> ControlFlow<()> {
+    fn node<'d>(&mut self, id: NodeId, value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         let node = &self.program.nodes[id as usize];
         self.steps += 1;
         if self.depth >= MAX_DEPTH || self.steps > MAX_STEPS {
@@ -128,16 +129,8 @@ impl<'s, S: Sink> Walk<'s, S> {
         if let Some(reason) = &node.broken {
             return self.broken(reason);
         }
-        let kind = match value {
-            Value::Null => Types::NULL,
-            Value::Bool(_) => Types::BOOLEAN,
-            Value::Number(number) if is_integer(number) => Types::INTEGER,
-            Value::Number(_) => Types::NUMBER,
-            Value::String(_) => Types::STRING,
-            Value::Array(_) => Types::ARRAY,
-            Value::Object(_) => Types::OBJECT,
-        };
-        let pardoned = node.nullable && value.is_null();
+        let kind = value.kind();
+        let pardoned = node.nullable && kind == Types::NULL;
         if let Some(rule) = &node.types
             && !rule.allowed.intersects(kind)
             && !pardoned
@@ -145,28 +138,28 @@ impl<'s, S: Sink> Walk<'s, S> {
             self.sink.violation(|| type_report(path, kind, rule.union, &rule.text))?;
         }
         self.depth += 1;
-        match value {
-            Value::String(text) => {
+        match kind {
+            Types::STRING => {
                 if let Some(rules) = &node.text {
-                    self.text(rules, text, path)?;
+                    self.text(rules, &value.text(), path)?;
                 }
             }
-            Value::Number(number) => {
+            Types::NUMBER | Types::INTEGER => {
                 if let Some(rules) = &node.number {
-                    self.number(rules, number, path)?;
+                    self.number(rules, value.number(), path)?;
                 }
             }
-            Value::Array(items) => {
+            Types::ARRAY => {
                 if let Some(rules) = &node.array {
-                    self.array(rules, items, path)?;
+                    self.array(rules, value, path)?;
                 }
             }
-            Value::Object(members) => {
+            Types::OBJECT => {
                 if let Some(rules) = &node.object {
-                    self.object(rules, members, value, path)?;
+                    self.object(rules, value, path)?;
                 }
             }
-            Value::Null | Value::Bool(_) => {}
+            _ => {}
         }
         if let Some(rules) = &node.general {
             self.general(rules, value, pardoned, path)?;
@@ -224,8 +217,7 @@ impl<'s, S: Sink> Walk<'s, S> {
         Continue(())
     }
 
-    fn number(&mut self, rules: &NumberRules, number: &Number, path: Path<'_>) -> ControlFlow<()> {
-        let text = number.as_str();
+    fn number(&mut self, rules: &NumberRules, text: &str, path: Path<'_>) -> ControlFlow<()> {
         let small = small_integer(text);
         if let Some((limit, exclusive)) = &rules.minimum {
             let order = limit.compare(text, small);
@@ -241,15 +233,15 @@ impl<'s, S: Sink> Walk<'s, S> {
                 self.sink.violation(|| report(path, "maximum", &words(), one(&limit.text)))?;
             }
         }
-        if let Some(divisor) = rules.multiple_of.as_ref().filter(|divisor| !divisor.divides(number)) {
+        if let Some(divisor) = rules.multiple_of.as_ref().filter(|divisor| !divisor.divides(text)) {
             let words = || format!("must be multiple of {}", divisor.text);
             self.sink.violation(|| report(path, "multipleOf", &words(), one(&divisor.text)))?;
         }
         Continue(())
     }
 
-    fn array(&mut self, rules: &'s ArrayRules, items: &[Value], path: Path<'_>) -> ControlFlow<()> {
-        let count = items.len() as u64;
+    fn array<'d>(&mut self, rules: &'s ArrayRules, value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
+        let count = value.len() as u64;
         if let Some(min) = rules.min_items.filter(|&min| count < min) {
             let words = || format!("there must be a minimum of {min} items in the array");
             self.sink.violation(|| report(path, "minItems", &words(), one(&min.to_string())))?;
@@ -258,18 +250,18 @@ impl<'s, S: Sink> Walk<'s, S> {
             let words = || format!("there must be a maximum of {max} items in the array");
             self.sink.violation(|| report(path, "maxItems", &words(), one(&max.to_string())))?;
         }
-        if rules.unique && !is_unique(items) {
+        if rules.unique && !is_unique(value) {
             self.sink.violation(|| report(path, "uniqueItems", "the items in the array must be unique", Vec::new()))?;
         }
         match &rules.items {
             Items::Any => {}
             Items::Each(id) => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in value.items().enumerate() {
                     self.node(*id, item, Path::Item(&path, index))?;
                 }
             }
             Items::Tuple(ids, additional) => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in value.items().enumerate() {
                     match (ids.get(index), additional) {
                         (Some(id), _) | (None, Additional::Schema(id)) => {
                             self.node(*id, item, Path::Item(&path, index))?;
@@ -288,15 +280,10 @@ impl<'s, S: Sink> Walk<'s, S> {
         Continue(())
     }
 
-    fn object(
-        &mut self,
-        rules: &'s ObjectRules,
-        members: &Map<String, Value>,
-        value: &Value,
-        path: Path<'_>,
-    ) -> ControlFlow<()> {
+    fn object<'d>(&mut self, rules: &'s ObjectRules, value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         let mut required = rules.required;
-        for (name, member) in members {
+        for (name, member) in value.members() {
+            let name = name.as_ref();
             let here = Path::Member(&path, name);
             let mut defined = false;
             if let Some(known) = rules.names.find(name) {
@@ -332,7 +319,7 @@ impl<'s, S: Sink> Walk<'s, S> {
             }
         }
         if required > 0 {
-            for missing in rules.names.iter().filter(|name| name.required && !members.contains_key(&*name.text)) {
+            for missing in rules.names.iter().filter(|name| name.required && !value.has(&name.text)) {
                 self.sink.violation(|| Report {
                     message: format!("{}: is missing but it is required", Path::Member(&path, &missing.text).text()),
                     path: path.text(),
@@ -341,7 +328,7 @@ impl<'s, S: Sink> Walk<'s, S> {
                 })?;
             }
         }
-        let count = members.len() as u64;
+        let count = value.len() as u64;
         if let Some(min) = rules.min_properties.filter(|&min| count < min) {
             let words = || format!("should have a minimum of {min} properties");
             self.sink.violation(|| report(path, "minProperties", &words(), one(&min.to_string())))?;
@@ -351,13 +338,13 @@ impl<'s, S: Sink> Walk<'s, S> {
             self.sink.violation(|| report(path, "maxProperties", &words(), one(&max.to_string())))?;
         }
         for (name, dependency) in &rules.dependencies {
-            if !members.contains_key(&**name) {
+            if !value.has(name) {
                 continue;
             }
             match dependency {
                 Dependency::Schema(id) => self.node(*id, value, path)?,
                 Dependency::Names(names) => {
-                    if !names.iter().all(|name| members.contains_key(&**name)) {
+                    if !names.iter().all(|name| value.has(name)) {
                         let text = &rules.dependencies_text;
                         let words = || format!("has an error with dependencies {text}");
                         self.sink.violation(|| report(path, "dependencies", &words(), one(text)))?;
@@ -368,10 +355,16 @@ impl<'s, S: Sink> Walk<'s, S> {
         Continue(())
     }
 
-    fn general(&mut self, rules: &'s GeneralRules, value: &Value, pardoned: bool, path: Path<'_>) -> ControlFlow<()> {
+    fn general<'d>(
+        &mut self,
+        rules: &'s GeneralRules,
+        value: impl Data<'d>,
+        pardoned: bool,
+        path: Path<'_>,
+    ) -> ControlFlow<()> {
         if let Some((values, text)) = &rules.enumeration
             && !pardoned
-            && !values.iter().any(|allowed| equal_by_value(allowed, value))
+            && !is_among(values, value)
         {
             let words = || format!("does not have a value in the enumeration {text}");
             self.sink.violation(|| report(path, "enum", &words(), one(text)))?;
@@ -398,7 +391,7 @@ impl<'s, S: Sink> Walk<'s, S> {
     }
 
     /// Whether one alternative accepts the value, without reporting.
-    fn branch(&mut self, id: NodeId, value: &Value) -> ControlFlow<(), bool> {
+    fn branch<'d>(&mut self, id: NodeId, value: impl Data<'d>) -> ControlFlow<(), bool> {
         let mut inner = Walk { program: self.program, sink: First, steps: self.steps, depth: self.depth, broken: None };
         let flow = inner.node(id, value, Path::Root);
         self.steps = inner.steps;
@@ -411,7 +404,7 @@ impl<'s, S: Sink> Walk<'s, S> {
         }
     }
 
-    fn any_of(&mut self, ids: &[NodeId], value: &Value, path: Path<'_>) -> ControlFlow<()> {
+    fn any_of<'d>(&mut self, ids: &[NodeId], value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         for id in ids {
             if self.branch(*id, value)? {
                 return Continue(());
@@ -421,14 +414,14 @@ impl<'s, S: Sink> Walk<'s, S> {
     }
 
     /// No alternative fits: the violations of all of them are reported.
-    fn all_reports(&mut self, ids: &[NodeId], value: &Value, path: Path<'_>) -> ControlFlow<()> {
+    fn all_reports<'d>(&mut self, ids: &[NodeId], value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         for id in ids {
             self.node(*id, value, path)?;
         }
         Continue(())
     }
 
-    fn one_of(&mut self, rules: &'s GeneralRules, value: &Value, path: Path<'_>) -> ControlFlow<()> {
+    fn one_of<'d>(&mut self, rules: &'s GeneralRules, value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         let mut fitting = 0;
         for id in &rules.one_of {
             if self.branch(*id, value)? {
@@ -467,11 +460,20 @@ fn drop_required(reports: &mut Vec<Report>, before: usize) {
     }
 }
 
-fn is_unique(items: &[Value]) -> bool {
-    let mut seen = HashSet::with_capacity(items.len());
-    items.iter().all(|item| {
+fn is_among<'d>(allowed: &[Value], value: impl Data<'d>) -> bool {
+    if value.kind() == Types::STRING {
+        let text = value.text();
+        return allowed.iter().any(|allowed| allowed.as_str() == Some(&text));
+    }
+    let tree = value.tree();
+    allowed.iter().any(|allowed| equal_by_value(allowed, &tree))
+}
+
+fn is_unique<'d>(list: impl Data<'d>) -> bool {
+    let mut seen = HashSet::with_capacity(list.len());
+    list.items().all(|item| {
         let mut text = String::new();
-        identity(item, &mut text);
+        identity(&item.tree(), &mut text);
         seen.insert(text)
     })
 }

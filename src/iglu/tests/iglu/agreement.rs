@@ -134,6 +134,15 @@ proptest! {
     }
 
     #[test]
+    fn a_document_is_judged_like_the_tree_it_stands_for(document in schema(false).prop_map(with_definitions), data in value()) {
+        let schema = compiled(&document);
+        let text = data.to_string();
+        let mut parsed = snowmelt_protocol::document::Document::new();
+        let root = parsed.parse(&text, 100).expect("serde_json wrote it");
+        prop_assert_eq!(schema.check_document(Some(root)), schema.check(&data, 100));
+    }
+
+    #[test]
     fn the_jsonschema_crate_agrees_where_it_means_the_same(document in schema(true), data in value()) {
         let reference = jsonschema::options().with_draft(jsonschema::Draft::Draft4).build(&document);
         let reference = reference.expect("the schema compiles");
