@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use snowmelt_runtime::Ledger;
 use snowmelt_runtime::observe::{Observed, Snapshot};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::machine;
@@ -55,6 +54,8 @@ pub struct MailboxUse {
 pub struct Seen {
     /// The figures.
     pub measured: Measured,
+    /// How long the load generator was sending.
+    pub scheduled_seconds: f64,
     /// The actors, the last of the chain first.
     pub actors: Vec<ActorUse>,
     /// Share of the time that the load generator waited for room, 0 to 100.
@@ -72,11 +73,9 @@ pub struct Seen {
 /// Runs `rig` to its end; `progress` is told the seconds since the clock began and the records done.
 ///
 /// # Errors
-/// What failed, or the interruption.
+/// What failed.
 pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl FnMut(f64, u64)) -> Outcome<Seen> {
     let failed = |reason: String| Trouble::Machine(format!("the run failed: {reason}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Trouble::machine("signals", error))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Trouble::machine("signals", error))?;
     let mut generator = start(rig.generator.take())?;
     let mut watch = Watch::new(shared, &rig);
     let mut ticker = tokio::time::interval(SAMPLE_EVERY);
@@ -91,6 +90,7 @@ pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl 
                     failure = Some((Instant::now(), reason));
                 }
             }
+            () = shared.warm.notified() => watch.begin(&rig),
             () = changed(rig.ledger.as_ref()) => durable(rig.ledger.as_ref(), shared),
             _ = ticker.tick() => {
                 watch.sample(&rig);
@@ -103,8 +103,6 @@ pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl 
                     break Ok(());
                 }
             }
-            _ = interrupt.recv() => break Err(Trouble::Machine("interrupted".to_owned())),
-            _ = terminate.recv() => break Err(Trouble::Machine("interrupted".to_owned())),
         }
     };
     shared.stop.cancel();
@@ -182,19 +180,26 @@ impl<'s> Watch<'s> {
         self.began.as_ref().map_or(0.0, |began| began.at.elapsed().as_secs_f64())
     }
 
+    /// The clock begins: what was counted before is taken off.
+    fn begin(&mut self, rig: &Rig) {
+        machine::forget_peak();
+        self.sample(rig);
+        let at = Instant::now();
+        self.began = Some(Began {
+            at,
+            actors: rig.actors.iter().map(|observed| observed.stats.snapshot()).collect(),
+            waited: self.shared.waited.load(Ordering::Relaxed),
+            outputs: outputs(rig),
+            refused: refused(rig),
+        });
+        self.shared.meter.start(at);
+    }
+
     fn sample(&mut self, rig: &Rig) {
         let cpu = machine::process_cpu_micros().saturating_sub(self.shared.cpu.micros());
         let used = cpu.saturating_sub(self.cpu);
         self.cpu = cpu.max(self.cpu);
-        let Some(at) = self.shared.meter.started() else { return };
         if self.began.is_none() {
-            self.began = Some(Began {
-                at,
-                actors: rig.actors.iter().map(|observed| observed.stats.snapshot()).collect(),
-                waited: self.shared.waited.load(Ordering::Relaxed),
-                outputs: outputs(rig),
-                refused: refused(rig),
-            });
             return;
         }
         self.shared.meter.used(used);
@@ -214,19 +219,19 @@ impl<'s> Watch<'s> {
     fn seen(self, rig: &Rig, paced: bool) -> Outcome<Seen> {
         let nothing = || Trouble::Machine("the run failed: it ended while warming up".to_owned());
         let measured = self.shared.meter.measured(paced).ok_or_else(nothing)?;
-        // A run may be over before the first sample.
-        let zero = || Began { at: Instant::now(), actors: Vec::new(), waited: 0, outputs: 0, refused: 0 };
-        let began = self.began.unwrap_or_else(zero);
+        let began = self.began.ok_or_else(nothing)?;
+        let ended = self.shared.meter.ended().unwrap_or_else(Instant::now);
+        let scheduled_seconds = ended.saturating_duration_since(began.at).as_secs_f64();
         let micros = measured.seconds * 1e6;
         let share = |now: u64, before: u64| (now.saturating_sub(before) as f64 / micros * 100.0).min(100.0);
         let actors = rig.actors.iter().zip(&self.fills).enumerate().map(|(index, (observed, fills))| {
             let now = observed.stats.snapshot();
-            let before = began.actors.get(index);
-            let room = share(now.waiting_for_room_micros, before.map_or(0, |before| before.waiting_for_room_micros));
-            let outside = share(now.waiting_outside_micros, before.map_or(0, |before| before.waiting_outside_micros));
+            let before = &began.actors[index];
+            let room = share(now.waiting_for_room_micros, before.waiting_for_room_micros);
+            let outside = share(now.waiting_outside_micros, before.waiting_outside_micros);
             ActorUse {
                 actor: observed.actor.clone(),
-                records: now.records - before.map_or(0, |before| before.records),
+                records: now.records - before.records,
                 mailbox: observed.mailbox.as_ref().map(|_| fills.used()),
                 waiting_for_room_percent: room,
                 waiting_outside_percent: outside,
@@ -239,6 +244,7 @@ impl<'s> Watch<'s> {
             outputs: rig.outputs.as_ref().map(|counted| (counted.what, outputs(rig) - began.outputs)),
             refused: refused(rig) - began.refused,
             left_over: self.shared.tracker.waiting(),
+            scheduled_seconds,
             measured,
         })
     }

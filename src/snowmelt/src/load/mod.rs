@@ -22,6 +22,7 @@ mod standins;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::args::{Actor, LoadArgs, Until};
 use self::bench::Bench;
@@ -66,11 +67,28 @@ pub async fn measure_actor(args: &LoadArgs) -> Outcome<Report> {
     let actor = args.actor.ok_or_else(|| Trouble::user("which actor? `snowmelt load --list` explains them"))?;
     args.check(actor)?;
     let mut bench = Bench::new(args)?;
-    let measured = measure(actor, args, &mut bench).await;
+    let interrupted = interrupted()?;
+    let measured = tokio::select! {
+        measured = measure(actor, args, &mut bench) => measured,
+        () = interrupted => Err(Trouble::Machine("interrupted".to_owned())),
+    };
+    bench.shared.stop.cancel();
     let closed = bench.close().await;
     let report = measured?;
     closed?;
     Ok(report)
+}
+
+/// Resolves when the process is asked to stop: a private server must not outlive it.
+fn interrupted() -> Outcome<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).map_err(|error| Trouble::machine("signals", error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 async fn measure(actor: Actor, args: &LoadArgs, bench: &mut Bench) -> Outcome<Report> {

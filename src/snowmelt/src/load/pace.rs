@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::machine::{self, GeneratorCpu};
+use super::machine::GeneratorCpu;
 use super::measure::Meter;
 use super::schedule::{Next, Schedule, Turn};
 
@@ -111,6 +112,8 @@ pub struct Shared {
     pub cpu: GeneratorCpu,
     /// Microseconds for which the generator waited for room.
     pub waited: Arc<AtomicU64>,
+    /// The warm-up is done: whoever watches notes the counters and starts the meter.
+    pub warm: Arc<Notify>,
     /// Ends the sending early.
     pub stop: CancellationToken,
 }
@@ -124,6 +127,7 @@ impl Shared {
             meter,
             cpu: GeneratorCpu::default(),
             waited: Arc::default(),
+            warm: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -151,7 +155,7 @@ impl Pace {
             return Some(Turn { records, due: Instant::now() });
         }
         self.begin().await;
-        loop {
+        while self.begun {
             match self.schedule.next(Instant::now()) {
                 Next::Send(turn) => return Some(turn),
                 Next::At(due) => {
@@ -169,9 +173,10 @@ impl Pace {
                 }
             }
         }
+        None
     }
 
-    /// The warm-up is over when nothing of it is under way; then the clock begins.
+    /// The warm-up is over when nothing of it is under way; then whoever watches starts the clock.
     async fn begin(&mut self) {
         if self.begun {
             return;
@@ -180,11 +185,15 @@ impl Pace {
         while !self.shared.tracker.is_idle() && Instant::now() < patience && !self.shared.stop.is_cancelled() {
             tokio::time::sleep(WARM_UP_POLL).await;
         }
-        machine::forget_peak();
-        let now = Instant::now();
-        self.schedule.restart(now);
-        self.shared.meter.start(now);
-        self.begun = true;
+        self.shared.warm.notify_one();
+        while !self.shared.stop.is_cancelled() {
+            if let Some(started) = self.shared.meter.started() {
+                self.schedule.restart(started);
+                self.begun = true;
+                return;
+            }
+            tokio::time::sleep(WARM_UP_POLL).await;
+        }
     }
 
     fn end(&mut self) {
@@ -212,6 +221,11 @@ mod tests {
         let waiting = tokio::time::timeout(Duration::from_millis(20), pace.next()).await;
         assert!(waiting.is_err() && shared.meter.started().is_none());
         shared.tracker.durable_up_to(0);
+        let watch = shared.clone();
+        tokio::spawn(async move {
+            watch.warm.notified().await;
+            watch.meter.start(Instant::now());
+        });
         let mut records = Vec::new();
         while let Some(turn) = pace.next().await {
             records.push(turn.records);

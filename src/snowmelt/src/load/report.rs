@@ -117,11 +117,20 @@ impl Setup {
     }
 }
 
+impl Rate {
+    /// What came of `asked` records a second, when so many were done for what was sent in `seconds`.
+    fn of(asked: u32, records: u64, seconds: f64) -> Self {
+        // The last batch of a number of records is sent before its time is over.
+        let seconds = seconds.max(records as f64 / f64::from(asked)).max(1e-9);
+        let got = records as f64 / seconds;
+        Self { asked, got, held: got >= f64::from(asked) * HELD }
+    }
+}
+
 impl Report {
     /// The report of a run.
     pub fn new(actor: Actor, setup: Setup, seen: Seen) -> Self {
-        let got = seen.measured.records_per_second();
-        let rate = setup.rate.map(|asked| Rate { asked, got, held: got >= f64::from(asked) * HELD });
+        let rate = setup.rate.map(|asked| Rate::of(asked, seen.measured.records, seen.scheduled_seconds));
         Self {
             snowmelt: env!("CARGO_PKG_VERSION").to_owned(),
             saturation: saturation(actor, &seen, rate.as_ref()),
@@ -356,6 +365,7 @@ pub mod tests {
         let batcher = ActorUse { actor: "batcher".to_owned(), waiting_for_room_percent: 90.0, ..writer.clone() };
         let seen = Seen {
             measured: timeline.measured(10_000_000),
+            scheduled_seconds: 10.0,
             actors: vec![writer, batcher],
             generator_waited_percent: 90.0,
             peak_memory: 100 << 20,
