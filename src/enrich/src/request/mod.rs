@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use snowmelt_iglu::SchemaCriterion;
 use snowmelt_protocol::badrow::{CollectorPayloadObject, FormatMessage, RawEventObject};
-use snowmelt_protocol::payload::CollectorPayload;
+use snowmelt_protocol::payload::{CollectorPayload, decode_text};
 
 use crate::parameters::{Pair, Parameters};
 use crate::querystring::{self, Charset};
@@ -146,8 +146,8 @@ pub(crate) fn pairs_of<'a>(parameters: &'a Parameters<'_>) -> Vec<Pair<'a>> {
 
 fn body_text(body: Cow<'_, [u8]>) -> Cow<'_, str> {
     match body {
-        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        Cow::Borrowed(bytes) => decode_text(bytes),
+        Cow::Owned(bytes) => Cow::Owned(decode_text(&bytes).into_owned()),
     }
 }
 

@@ -46,6 +46,15 @@ pub struct CollectorPayload<'a> {
     pub network_userid: Option<Cow<'a, str>>,
 }
 
+/// Bytes as text, invalid UTF-8 replaced. Nearly all text is valid, for which this is several times faster than
+/// `String::from_utf8_lossy`.
+pub fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
 impl<'a> CollectorPayload<'a> {
     /// Decodes one Thrift struct. Bytes after its stop byte are ignored, unknown fields and fields of another type
     /// are skipped, invalid UTF-8 is replaced. Allocates at most in proportion to the record's length.
@@ -69,7 +78,7 @@ impl<'a> CollectorPayload<'a> {
 
     /// The body as text, invalid UTF-8 replaced.
     pub fn body_text(&self) -> Option<Cow<'_, str>> {
-        self.body.as_deref().map(String::from_utf8_lossy)
+        self.body.as_deref().map(decode_text)
     }
 
     /// The header lines, none when the list is absent.

@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
-        Ok(String::from_utf8_lossy(self.string()?))
+        Ok(super::decode_text(self.string()?))
     }
 
     /// Element type and number of a list or set; refuses a number whose elements can not fit into the record.
