@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use snowmelt_protocol::badrow::Processor;
-use snowmelt_protocol::event::Column;
+use snowmelt_protocol::event::{Column, Kind};
 
 use crate::enrichments::{ConfigDocument, ConfigError};
-use crate::lengths::Limits;
+use crate::lengths::{Limits, UnsupportedLimits};
 
 /// Settings of enrichment, with the original's defaults (enrich-core 7.4).
 #[derive(Debug, Clone)]
@@ -46,13 +47,93 @@ impl EnrichConfig {
             partition_key: None,
         }
     }
+
+    /// The settings in the original's application configuration (enrich-core 7.4), over the defaults. Keys may be
+    /// nested under `snowplow`, where they win; keys that do not concern enrichment are ignored.
+    pub fn from_document(processor: Processor, document: &Value) -> Result<Self, SettingError> {
+        let mut config = EnrichConfig::new(processor);
+        let find = |path: &str| find(document, path);
+        if let Some(value) = find("validation.acceptInvalid") {
+            config.accept_invalid = flag("validation.acceptInvalid", value)?;
+        }
+        for (path, setting) in [
+            ("validation.maxJsonDepth", &mut config.max_json_depth),
+            ("decompression.maxBytesSinglePayload", &mut config.max_payload_bytes),
+            ("output.good.maxRecordSize", &mut config.max_record_bytes),
+        ] {
+            if let Some(value) = find(path) {
+                *setting = number(path, value)?;
+            }
+        }
+        if let Some(Value::Object(limits)) = find("validation.atomicFieldsLimits") {
+            let limit = |(name, value): (&'_ String, &Value)| -> Result<(String, u32), SettingError> {
+                let limit = number("validation.atomicFieldsLimits", value)?;
+                Ok((name.clone(), u32::try_from(limit).unwrap_or(u32::MAX)))
+            };
+            let limits: Vec<(String, u32)> = limits.iter().map(limit).collect::<Result<_, _>>()?;
+            config.limits = Limits::with_overrides(limits.iter().map(|(name, limit)| (name.as_str(), *limit)))?;
+        }
+        if let Some(name) = find("output.good.partitionKey").and_then(Value::as_str) {
+            let column = Column::from_name(name).filter(|column| column.kind() != Kind::Json);
+            config.partition_key = Some(column.ok_or_else(|| SettingError::NotAField(name.to_owned()))?);
+        }
+        config.failed_output = find("output.failed.streamName").is_some();
+        Ok(config)
+    }
 }
 
-/// Why the enrichments directory cannot be read.
+/// Why a setting is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// A value of another type.
+    #[error("{path}: expected {expected}, found {found}")]
+    Type {
+        /// Where.
+        path: &'static str,
+        /// What should be there.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Limits of fields that have none.
+    #[error(transparent)]
+    Limits(#[from] UnsupportedLimits),
+    /// A partition key that is no scalar column.
+    #[error("{0} is not a field of EnrichedEvent")]
+    NotAField(String),
+}
+
+fn find<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
+    let within = |root: &'v Value| path.split('.').try_fold(root, |value, name| value.get(name));
+    let found = document.get("snowplow").and_then(within).or_else(|| within(document));
+    found.filter(|value| !value.is_null())
+}
+
+/// HOCON knows only texts where a value was substituted from the environment.
+fn flag(path: &'static str, value: &Value) -> Result<bool, SettingError> {
+    let text = value.as_str().map(str::to_ascii_lowercase);
+    match (value.as_bool(), text.as_deref()) {
+        (Some(flag), _) => Ok(flag),
+        (None, Some("true" | "yes" | "on")) => Ok(true),
+        (None, Some("false" | "no" | "off")) => Ok(false),
+        _ => Err(SettingError::Type { path, expected: "a boolean", found: value.to_string() }),
+    }
+}
+
+fn number(path: &'static str, value: &Value) -> Result<usize, SettingError> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| SettingError::Type {
+        path,
+        expected: "a positive number",
+        found: value.to_string(),
+    })
+}
+
+/// Why a configuration file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// The directory or one of its files.
-    #[error("enrichments: cannot read {path}")]
+pub enum FileError {
+    /// A directory or file.
+    #[error("cannot read {path}")]
     Read {
         /// Which.
         path: PathBuf,
@@ -61,15 +142,15 @@ pub enum DirectoryError {
         source: std::io::Error,
     },
     /// A file is no HOCON or JSON.
-    #[error("enrichments: {path} is not HOCON: {reason}")]
+    #[error("{path} is not HOCON: {reason}")]
     Syntax {
         /// Which.
         path: PathBuf,
         /// Why.
         reason: String,
     },
-    /// A document is not a configuration.
-    #[error("enrichments: {path}: {source}")]
+    /// A document is not a configuration of an enrichment.
+    #[error("{path}: {source}")]
     Document {
         /// Which.
         path: PathBuf,
@@ -79,12 +160,19 @@ pub enum DirectoryError {
     },
 }
 
+fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+    let path = path.to_path_buf();
+    move |source| FileError::Read { path, source }
+}
+
+/// Reads a file of HOCON or JSON as JSON, with substitutions from the environment.
+pub fn read_hocon(path: &Path) -> Result<Value, FileError> {
+    let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
+    parse(&text).map_err(|reason| FileError::Syntax { path: path.to_path_buf(), reason })
+}
+
 /// Reads every `.json` file of a directory (not of those below it), in the order of their names.
-pub fn read_enrichments(directory: &Path) -> Result<Vec<ConfigDocument>, DirectoryError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| DirectoryError::Read { path, source }
-    };
+pub fn read_enrichments(directory: &Path) -> Result<Vec<ConfigDocument>, FileError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable(directory))? {
         let path = entry.map_err(unreadable(directory))?.path();
@@ -93,23 +181,73 @@ pub fn read_enrichments(directory: &Path) -> Result<Vec<ConfigDocument>, Directo
         }
     }
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-            let json = parse(&text).map_err(|reason| DirectoryError::Syntax { path: path.clone(), reason })?;
-            ConfigDocument::from_json(&json).map_err(|source| DirectoryError::Document { path, source })
-        })
-        .collect()
+    let document = |path: PathBuf| {
+        let json = read_hocon(&path)?;
+        ConfigDocument::from_json(&json).map_err(|source| FileError::Document { path, source })
+    };
+    paths.into_iter().map(document).collect()
 }
 
 /// Plain JSON keeps its numbers' text; anything else is HOCON with substitutions from the environment.
-fn parse(text: &str) -> Result<serde_json::Value, String> {
+fn parse(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(json) => Ok(json),
         Err(_) => {
             let config = hocon::parse(text).map_err(|error| error.to_string())?;
             config.deserialize().map_err(|error| error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(document: Value) -> Result<EnrichConfig, SettingError> {
+        EnrichConfig::from_document(Processor::new("a", "1.0.0"), &document)
+    }
+
+    #[test]
+    fn settings_are_taken_from_the_originals_keys_and_others_ignored() {
+        let config = read(json!({
+            "license": {"accept": true},
+            "validation": {"acceptInvalid": "true", "maxJsonDepth": 40, "atomicFieldsLimits": {"app_id": 5}},
+            "output": {"good": {"streamName": "x", "partitionKey": "user_id"}, "failed": {"streamName": "f"}},
+            "snowplow": {"validation": {"maxJsonDepth": "30"}},
+        }))
+        .unwrap();
+        assert!(config.accept_invalid && config.failed_output);
+        assert_eq!((config.max_json_depth, config.partition_key), (30, Some(Column::UserId)));
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_by_name() {
+        let error = |document| read(document).unwrap_err().to_string();
+        assert_eq!(
+            error(json!({"output": {"good": {"partitionKey": "nope"}}})),
+            "nope is not a field of EnrichedEvent"
+        );
+        let text = error(json!({"validation": {"maxJsonDepth": []}}));
+        assert_eq!(text, "validation.maxJsonDepth: expected a positive number, found []");
+        assert!(
+            error(json!({"validation": {"atomicFieldsLimits": {"x": 1}}})).starts_with("Configured atomic fields: [x]")
+        );
+    }
+
+    #[test]
+    fn enrichments_are_read_in_the_order_of_their_names_and_may_be_hocon() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("b.json", r#"{"schema": "iglu:a/second/jsonschema/1-0-0", "data": {"n": 1.50}}"#);
+        write("a.json", "schema = \"iglu:a/first/jsonschema/1-0-0\"\ndata { home = ${PATH} } # HOCON");
+        write("c.txt", "not read");
+        let documents = read_enrichments(directory.path()).unwrap();
+        let names: Vec<&str> = documents.iter().map(|document| document.schema.name()).collect();
+        assert_eq!(names, ["first", "second"]);
+        assert!(documents[0].data["home"].as_str().is_some_and(|path| !path.is_empty()));
+        assert_eq!(documents[1].data.to_string(), r#"{"n":1.50}"#);
+        write("d.json", "{ nonsense");
+        assert!(read_enrichments(directory.path()).unwrap_err().to_string().contains("d.json is not HOCON"));
     }
 }

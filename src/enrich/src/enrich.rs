@@ -58,15 +58,20 @@ impl Needs {
     }
 
     pub(crate) fn note_schema(&mut self, key: &SchemaKey) {
-        if !self.schemas.contains(key) {
-            self.schemas.push(key.clone());
-        }
+        self.schemas.push(key.clone());
     }
 
     pub(crate) fn note_unreachable(&mut self, key: &SchemaKey, error: &Arc<ResolutionError>) {
-        if !self.unreachable.iter().any(|(noted, _)| noted == key) {
-            self.unreachable.push((key.clone(), Arc::clone(error)));
-        }
+        self.unreachable.push((key.clone(), Arc::clone(error)));
+    }
+
+    /// Each schema once: a record may name one any number of times.
+    fn distinct(mut self) -> Self {
+        self.schemas.sort_unstable();
+        self.schemas.dedup();
+        self.unreachable.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.unreachable.dedup_by(|(a, _), (b, _)| a == b);
+        self
     }
 
     fn describe(&self) -> String {
@@ -129,7 +134,7 @@ impl Enrich {
             return Ok(());
         }
         out.rewind(mark);
-        Err(needs)
+        Err(needs.distinct())
     }
 }
 

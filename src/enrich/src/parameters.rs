@@ -70,19 +70,19 @@ impl<'a> Parameters<'a> {
         match field {
             // A request holds fewer than 2^32 names: it is shorter than that.
             Some(id) => self.places.0[id.index()] = place as u32 + 1,
-            None => self.note_unknown(&name, place),
+            None => self.note_unknown(name.clone(), place),
         }
         self.entries.push(Entry { field, name, value });
     }
 
-    fn note_unknown(&mut self, name: &Cow<'a, str>, place: usize) {
+    fn note_unknown(&mut self, name: Cow<'a, str>, place: usize) {
         self.unknown += 1;
         if let Some(index) = &mut self.index {
-            index.insert(name.clone(), place);
+            index.insert(name, place);
         } else if self.unknown > SEARCHED_NAMES {
             let unknown = self.entries.iter().enumerate().filter(|(_, entry)| entry.field.is_none());
             let mut index: HashMap<_, _> = unknown.map(|(place, entry)| (entry.name.clone(), place)).collect();
-            index.insert(name.clone(), place);
+            index.insert(name, place);
             self.index = Some(index);
         }
     }

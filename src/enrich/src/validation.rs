@@ -205,7 +205,9 @@ impl Checker<'_> {
         match self.check(&entity.schema, data) {
             Ok(version) => Some(findings.superseded_by(entity.schema.clone(), version)),
             Err(rejection) => {
-                reject(rejection, &entity.schema, entity.data.clone(), Origin::DerivedContexts, findings);
+                // What is too deep for us is too deep for those who read failed events.
+                let shown = data.map_or_else(|| "null".to_owned(), |data| data.to_compact());
+                reject(rejection, &entity.schema, shown, Origin::DerivedContexts, findings);
                 None
             }
         }

@@ -50,7 +50,7 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
 /// The scheme with its colon, and the rest.
 fn split_scheme(text: &str) -> (&str, &str) {
     let Some(colon) = text.find(':') else { return ("", text) };
-    let scheme = text[..colon].as_bytes();
+    let scheme = &text.as_bytes()[..colon];
     let legal = scheme.first().is_some_and(u8::is_ascii_alphabetic)
         && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
     if legal { text.split_at(colon + 1) } else { ("", text) }

@@ -36,7 +36,7 @@ fn check(record: &[u8]) -> Outputs {
         assert!(kind_of(line).is_some(), "{line}");
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
-    assert_eq!(out.failed.len() <= out.bad.len(), true);
+    assert!(out.failed.len() <= out.bad.len());
     out
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use snowmelt_enrich::{Context, Enrich, Outputs, RecordSeed, Scratch};
-use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions, schema_key_of};
+use snowmelt_iglu::{Lookup, Resolver, ResolverConfig, ResolverOptions, SchemaKey, schema_key_of};
 
 /// 2023-11-14T22:15:00.456Z, the etl time of every case.
 pub const NOW_MICROS: i64 = 1_700_000_100_456_000;
@@ -56,6 +56,11 @@ impl Schemas {
         Schemas { runtime, resolver: Arc::new(resolver), _directory: directory }
     }
 
+    /// A schema, fetched when needed.
+    pub fn resolve(&self, key: &SchemaKey) -> Lookup {
+        self.runtime.block_on(self.resolver.resolve(key))
+    }
+
     /// Enriches a record, fetching schemas until none is missing.
     pub fn enrich(&self, enrich: &Enrich, record: &[u8], seed: RecordSeed, out: &mut Outputs) {
         let mut scratch = Scratch::new();
@@ -66,7 +71,7 @@ impl Schemas {
             assert_eq!(*out, before, "a record that needs schemas has put something out");
             assert!(needs.unreachable.is_empty(), "{needs}");
             for key in needs.schemas {
-                self.runtime.block_on(self.resolver.resolve(&key)).ok();
+                self.resolve(&key).ok();
             }
         }
         panic!("a record needs schemas again and again");
