@@ -81,6 +81,9 @@ pub struct Document {
     depth: usize,
 }
 
+/// More room than this is given back before the next document: one huge document must not hold memory for ever.
+const KEPT_ENTRIES: usize = 1 << 16;
+
 impl Document {
     /// An empty document.
     pub fn new() -> Self {
@@ -112,6 +115,9 @@ impl Document {
     fn read(&mut self, text: &str, max_depth: usize) -> Result<(), SyntaxError> {
         if text.len() > i32::MAX as usize {
             return Err(SyntaxError::TooLong(text.len()));
+        }
+        if self.entries.capacity() > KEPT_ENTRIES {
+            self.entries = Vec::new();
         }
         self.entries.clear();
         self.stack.clear();
