@@ -58,8 +58,8 @@ pub struct Seen {
     pub scheduled_seconds: f64,
     /// The actors, the last of the chain first.
     pub actors: Vec<ActorUse>,
-    /// Share of the time that the load generator waited for room, 0 to 100.
-    pub generator_waited_percent: f64,
+    /// Share of the time that the load generator waited for room, 0 to 100; `None` when the actor fetches its load.
+    pub generator_waited_percent: Option<f64>,
     /// The most memory held at once, in bytes.
     pub peak_memory: u64,
     /// What else was counted, and how many.
@@ -239,7 +239,9 @@ impl<'s> Watch<'s> {
         });
         Ok(Seen {
             actors: actors.collect(),
-            generator_waited_percent: share(self.shared.waited.load(Ordering::Relaxed), began.waited),
+            generator_waited_percent: rig
+                .is_fed
+                .then(|| share(self.shared.waited.load(Ordering::Relaxed), began.waited)),
             peak_memory: machine::peak_memory(),
             outputs: rig.outputs.as_ref().map(|counted| (counted.what, outputs(rig) - began.outputs)),
             refused: refused(rig) - began.refused,

@@ -23,13 +23,14 @@ pub struct Timeline {
     width: u64,
     bins: Vec<Bin>,
     latency: Histogram<u64>,
+    bytes: u64,
     last: u64,
 }
 
 #[derive(Clone)]
 struct Bin {
-    records: u64,
-    bytes: u64,
+    completions: u64,
+    records: f64,
     cpu_micros: u64,
     latency: Histogram<u64>,
 }
@@ -114,12 +115,12 @@ fn histogram(digits: u8) -> Histogram<u64> {
 
 impl Bin {
     fn new() -> Self {
-        Self { records: 0, bytes: 0, cpu_micros: 0, latency: histogram(2) }
+        Self { completions: 0, records: 0.0, cpu_micros: 0, latency: histogram(2) }
     }
 
     fn join(mut self, other: &Self) -> Self {
+        self.completions += other.completions;
         self.records += other.records;
-        self.bytes += other.bytes;
         self.cpu_micros += other.cpu_micros;
         self.latency.add(&other.latency).expect("a histogram that grows takes every value");
         self
@@ -127,8 +128,8 @@ impl Bin {
 
     fn slice(&self, seconds: f64) -> Slice {
         Slice {
-            records_per_second: self.records as f64 / seconds,
-            cpu_micros_per_record: self.cpu_micros as f64 / self.records.max(1) as f64,
+            records_per_second: self.records / seconds,
+            cpu_micros_per_record: self.cpu_micros as f64 / self.records.max(1.0),
             p50_ms: millis(self.latency.value_at_quantile(0.5)),
             p99_ms: millis(self.latency.value_at_quantile(0.99)),
         }
@@ -138,7 +139,7 @@ impl Bin {
 impl Timeline {
     /// An empty timeline.
     pub fn new() -> Self {
-        Self { width: FIRST_WIDTH_MICROS, bins: Vec::new(), latency: histogram(3), last: 0 }
+        Self { width: FIRST_WIDTH_MICROS, bins: Vec::new(), latency: histogram(3), bytes: 0, last: 0 }
     }
 
     fn bin(&mut self, at: u64) -> &mut Bin {
@@ -156,11 +157,26 @@ impl Timeline {
     /// Counts records that were completed at `at` and took `latency`.
     pub fn completed(&mut self, at: u64, latency: u64, records: u64, bytes: u64) {
         let bin = self.bin(at);
-        bin.records += records;
-        bin.bytes += bytes;
+        bin.completions += 1;
         bin.latency.record_n(latency.max(1), records).expect("a histogram that grows takes every value");
         self.latency.record_n(latency.max(1), records).expect("a histogram that grows takes every value");
+        self.bytes += bytes;
+        self.spread(self.last.max(at.saturating_sub(latency)), at, records as f64);
         self.last = self.last.max(at);
+    }
+
+    /// Gives the records of a batch to the time since the one before: large batches would make slices uneven.
+    fn spread(&mut self, from: u64, at: u64, records: f64) {
+        let (first, last) = (from.min(at) / self.width, at / self.width);
+        if first == last {
+            self.bins[last as usize].records += records;
+            return;
+        }
+        for index in first..=last {
+            let (begin, end) = ((index * self.width).max(from), ((index + 1) * self.width).min(at));
+            let share = end.saturating_sub(begin) as f64 / (at - from) as f64;
+            self.bins[index as usize].records += records * share;
+        }
     }
 
     /// Counts CPU that was used up to `at`.
@@ -171,16 +187,12 @@ impl Timeline {
     /// The figures of a run whose schedule ended at `end`.
     pub fn measured(&self, end: u64) -> Measured {
         let end = self.last.max(end).max(1);
-        let (mut records, mut bytes, mut cpu) = (0, 0, 0);
-        for bin in &self.bins {
-            records += bin.records;
-            bytes += bin.bytes;
-            cpu += bin.cpu_micros;
-        }
+        let records = self.latency.len();
+        let cpu: u64 = self.bins.iter().map(|bin| bin.cpu_micros).sum();
         Measured {
             seconds: end as f64 / 1e6,
             records,
-            bytes,
+            bytes: self.bytes,
             cpu_micros_per_record: cpu as f64 / records.max(1) as f64,
             latency_ms: self.latency(),
             slices: self.slices(end),
@@ -223,8 +235,10 @@ impl Timeline {
     }
 
     fn points(&self, end: u64) -> Vec<Point> {
-        // About a hundred points: finer ones only show the batches.
-        let step = self.bins.len().div_ceil(100).max(1);
+        // At most a hundred points, and fewer, but not below twenty, where one would hold few batches and only show those.
+        let completions: u64 = self.bins.iter().map(|bin| bin.completions).sum();
+        let wanted = (completions / 10).clamp(20, 100) as usize;
+        let step = self.bins.len().div_ceil(wanted).max(1);
         let mut points = Vec::new();
         for from in (0..self.bins.len()).step_by(step) {
             let until = (from + step).min(self.bins.len());
@@ -233,9 +247,9 @@ impl Timeline {
             if until == self.bins.len() && from > 0 && span * 1e6 < (step as u64 * self.width) as f64 / 2.0 {
                 break;
             }
-            let records: u64 = self.bins[from..until].iter().map(|bin| bin.records).sum();
+            let records: f64 = self.bins[from..until].iter().map(|bin| bin.records).sum();
             let seconds = from as f64 * self.width as f64 / 1e6 + span / 2.0;
-            points.push(Point { seconds, records_per_second: records as f64 / span });
+            points.push(Point { seconds, records_per_second: records / span });
         }
         points
     }
@@ -349,7 +363,7 @@ mod tests {
                 assert!((slice.p50_ms - 2.0).abs() < 0.05, "{slice:?}");
             }
             assert!((measured.records_per_second() - 1000.0).abs() < 1.0);
-            assert!(measured.timeline.len() <= 101 && measured.timeline.len() >= 50);
+            assert!((10..=101).contains(&measured.timeline.len()));
         }
     }
 
@@ -361,6 +375,19 @@ mod tests {
         let latency = timeline.measured(0).latency_ms;
         assert!((latency.p50 - 1.0).abs() < 0.01 && (latency.p99 - 100.0).abs() < 0.2, "{latency:?}");
         assert!((latency.mean - 10.9).abs() < 0.1, "{latency:?}");
+    }
+
+    #[test]
+    fn few_large_batches_make_even_slices() {
+        let mut timeline = Timeline::new();
+        for n in 1..=13 {
+            timeline.completed(n * 770_000, 3_000_000, 2000, 0);
+        }
+        let measured = timeline.measured(0);
+        assert_eq!((measured.records, measured.slices.len()), (26_000, SLICES));
+        for slice in &measured.slices {
+            assert!((slice.records_per_second - 2597.4).abs() < 1.0, "{slice:?}");
+        }
     }
 
     #[test]

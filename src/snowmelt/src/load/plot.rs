@@ -60,7 +60,7 @@ fn throughput(svg: &mut Svg, report: &Report) {
             TOPS[0] + PANEL + 20.0,
             "middle",
             12.0,
-            &format!("{at:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+            &format!("{at:.3}").trim_end_matches('0').trim_end_matches('.'),
         );
         at += time_step;
     }
@@ -79,15 +79,11 @@ fn latency(svg: &mut Svg, measured: &Measured) {
     if lowest > highest {
         return;
     }
-    let (bottom, mut top) = (lowest.log10().floor(), highest.log10().ceil());
-    if top <= bottom {
-        top = bottom + 1.0;
-    }
-    let y = |millis: f64| TOPS[1] + PANEL * (1.0 - (millis.max(lowest).log10() - bottom) / (top - bottom));
-    let mut decade = bottom;
-    while decade <= top {
-        svg.grid(y(10_f64.powf(decade)), &ms(10_f64.powf(decade)));
-        decade += 1.0;
+    let ticks = log_ticks(lowest, highest);
+    let (bottom, top) = (ticks[0].log10(), ticks[ticks.len() - 1].log10());
+    let y = |millis: f64| TOPS[1] + PANEL * (1.0 - (millis.log10().max(bottom) - bottom) / (top - bottom));
+    for tick in ticks {
+        svg.grid(y(tick), &label(tick));
     }
     for mark in MARKS {
         let at = nines(mark);
@@ -98,10 +94,30 @@ fn latency(svg: &mut Svg, measured: &Measured) {
     svg.curve(measured.percentiles.iter().map(|(percent, millis)| (nines(*percent), y(*millis))));
 }
 
+/// A round number of milliseconds without digits that say nothing.
+fn label(millis: f64) -> String {
+    match millis {
+        m if m >= 999.5 => format!("{:.0} s", m / 1000.0),
+        m if m >= 0.9995 => format!("{m:.0} ms"),
+        m => format!("{:.0} µs", m * 1000.0),
+    }
+}
+
 /// Where a percentile stands: by the number of its nines, 100 at five.
 fn nines(percent: f64) -> f64 {
     let share = ((100.0 - percent) / 100.0).max(1e-5);
     LEFT - share.log10() / 5.0 * (WIDTH - LEFT - RIGHT)
+}
+
+/// Two or more values of 1, 2 or 5 times a power of ten, or of powers alone where those are many, that enclose the span.
+fn log_ticks(lowest: f64, highest: f64) -> Vec<f64> {
+    let (first, last) = (lowest.log10().floor() as i32, highest.log10().ceil() as i32 + 1);
+    let factors: &[f64] = if last - first > 4 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let all = (first..=last).flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
+    let all: Vec<f64> = all.collect();
+    let from = all.iter().rposition(|tick| *tick <= lowest).unwrap_or_default();
+    let until = all.iter().position(|tick| *tick >= highest).unwrap_or(all.len() - 1).max(from + 1);
+    all[from..=until].to_vec()
 }
 
 /// A step of 1, 2 or 5 times a power of ten that gives about five of them.
@@ -177,6 +193,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ticks_enclose_the_span() {
+        assert_eq!(log_ticks(21.0, 24.0), [20.0, 50.0]);
+        assert_eq!(log_ticks(0.5, 90.0), [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        assert_eq!(log_ticks(0.2, 30_000.0).len(), 7);
+        assert_eq!(log_ticks(10.0, 10.0), [10.0, 20.0]);
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Report {
     pub rate: Option<Rate>,
     /// The actors, the last of the chain first.
     pub actors: Vec<ActorUse>,
-    /// Share of the time that the load generator waited for room, 0 to 100.
-    pub generator_waited_percent: f64,
+    /// Share of the time that the load generator waited for room, 0 to 100; `None` when the actor fetches its load.
+    pub generator_waited_percent: Option<f64>,
     /// The most memory held at once, in bytes, the input included.
     pub peak_memory_bytes: u64,
     /// What else was counted.
@@ -183,7 +183,8 @@ fn saturation(actor: Actor, seen: &Seen, rate: Option<&Rate>) -> String {
         Actor::Collector => {
             "the collector and the load generator share the cores; all connections wait for answers".to_owned()
         }
-        _ => format!("{}: no mailbox was full most of the time, so it takes what it is given", actor.name()),
+        Actor::Checkpointer => "checkpointer itself: here it stores at most once a millisecond".to_owned(),
+        _ => format!("{} itself: the mailboxes behind it had room", actor.name()),
     }
 }
 
@@ -270,11 +271,13 @@ impl Report {
             "{:<18} {:>12} {:>9} {:>8} {:>9} {:>14} {:>12}",
             "actor", "records", "mailbox", "highest", "full", "wait for room", "wait outside"
         )?;
-        writeln!(
-            f,
-            "{:<18} {:>12} {:>9} {:>8} {:>9} {:>12.0} % {:>12}",
-            "load generator", "", "", "", "", self.generator_waited_percent, ""
-        )?;
+        if let Some(waited) = self.generator_waited_percent {
+            writeln!(
+                f,
+                "{:<18} {:>12} {:>9} {:>8} {:>9} {waited:>12.0} % {:>12}",
+                "load generator", "", "", "", "", ""
+            )?;
+        }
         // As events go: the first of the chain first.
         for used in self.actors.iter().rev() {
             let [mean, max, full] = match used.mailbox {
@@ -367,7 +370,7 @@ pub mod tests {
             measured: timeline.measured(10_000_000),
             scheduled_seconds: 10.0,
             actors: vec![writer, batcher],
-            generator_waited_percent: 90.0,
+            generator_waited_percent: Some(90.0),
             peak_memory: 100 << 20,
             outputs: Some(("events", rate * 20)),
             refused: 0,

@@ -31,8 +31,10 @@ pub struct Rig {
     pub ended: LocalBoxFuture<'static, Result<(), String>>,
     /// Tells which batches are durable, unless the rig tells the tracker itself.
     pub ledger: Option<Ledger>,
-    /// Sends the load, unless the actor fetches it.
+    /// Sends the load, unless the actor fetches it; taken when the run begins.
     pub generator: Option<Generator>,
+    /// Whether a generator feeds the first actor.
+    pub is_fed: bool,
     /// What else is counted.
     pub outputs: Option<Outputs>,
     /// Records that were refused for good.
@@ -50,7 +52,15 @@ impl Rig {
                 GroupEnd::Failed { actor, failure } => Err(format!("{actor}: {failure}")),
             }
         };
-        Self { actors, ended: ended.boxed_local(), ledger, generator, outputs: None, refused: None }
+        Self {
+            actors,
+            ended: ended.boxed_local(),
+            ledger,
+            is_fed: generator.is_some(),
+            generator,
+            outputs: None,
+            refused: None,
+        }
     }
 
     /// Also counts the records that these actors have handled.

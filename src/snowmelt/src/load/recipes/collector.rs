@@ -54,6 +54,7 @@ pub async fn build(bench: &mut Bench, pace: Pace) -> Outcome<Rig> {
         ended: ended.boxed_local(),
         ledger: None,
         generator: Some(generator),
+        is_fed: true,
         outputs: None,
         refused: Some(refused),
     })

@@ -75,10 +75,10 @@ pub const RECIPES: [Recipe; 8] = [
     },
     Recipe {
         actor: Actor::Checkpointer,
-        batch: 500,
+        batch: 1,
         warm_up: 4,
-        explained: "stores the position of batches that are durable at once, as often as the stand-in lease table takes \
-                    it; --throttle counts calls; --real stores in the embedded table",
+        explained: "stores the position of batches that are durable at once (a record is such a batch), as often as the \
+                    stand-in lease table takes it; --throttle counts calls; --real stores in the embedded table",
     },
     Recipe {
         actor: Actor::Collector,
