@@ -8,6 +8,7 @@ use snowmelt_runtime::Ledger;
 use snowmelt_runtime::observe::{Observed, Snapshot};
 use tokio::sync::oneshot;
 
+use super::args::Until;
 use super::machine;
 use super::measure::Measured;
 use super::pace::Shared;
@@ -18,6 +19,8 @@ use crate::trouble::{Outcome, Trouble};
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
 /// How long what was sent may take after the schedule's end.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long nothing may be done while something is under way.
+const STALL_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a failed generator waits for the failure behind it.
 const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
 /// From this fill on a mailbox counts as full: one more batch does not fit.
@@ -70,15 +73,22 @@ pub struct Seen {
     pub left_over: usize,
 }
 
-/// Runs `rig` to its end; `progress` is told the seconds since the clock began and the records done.
+/// Runs `rig` to its end; `until` is when its schedule ends; `progress` is told the seconds since the clock began and the records done.
 ///
 /// # Errors
 /// What failed.
-pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl FnMut(f64, u64)) -> Outcome<Seen> {
+pub async fn run(
+    mut rig: Rig,
+    shared: &Shared,
+    until: Until,
+    paced: bool,
+    mut progress: impl FnMut(f64, u64),
+) -> Outcome<Seen> {
     let failed = |reason: String| Trouble::Machine(format!("the run failed: {reason}"));
     let mut generator = start(rig.generator.take())?;
     let mut watch = Watch::new(shared, &rig);
     let mut ticker = tokio::time::interval(SAMPLE_EVERY);
+    let mut stall = Stall { done: 0, since: Instant::now() };
     let mut sending = true;
     let mut failure: Option<(Instant, String)> = None;
     let outcome = loop {
@@ -99,8 +109,11 @@ pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl 
                     tracing::debug!(after = ?at.elapsed(), "nothing but the generator failed");
                     break Err(failed(reason));
                 }
-                if shared.meter.ended().is_some_and(|ended| ended.elapsed() > DRAIN_PATIENCE) {
+                if is_over(shared, until) {
                     break Ok(());
+                }
+                if stall.lasts(shared) {
+                    break Err(failed(format!("nothing was done for {} s", STALL_PATIENCE.as_secs())));
                 }
             }
         }
@@ -113,6 +126,32 @@ pub async fn run(mut rig: Rig, shared: &Shared, paced: bool, mut progress: impl 
         return Err(failed(reason));
     }
     watch.seen(&rig, paced)
+}
+
+/// Whether the schedule ended so long ago that what is left over is given up. A generator that is still waiting for room
+/// then has not noticed the end.
+fn is_over(shared: &Shared, until: Until) -> bool {
+    let planned = match until {
+        Until::Records(_) => None,
+        Until::Elapsed(duration) => shared.meter.started().map(|started| started + duration),
+    };
+    shared.meter.ended().or(planned).is_some_and(|ended| ended.elapsed() > DRAIN_PATIENCE)
+}
+
+/// Since when nothing was done.
+struct Stall {
+    done: u64,
+    since: Instant,
+}
+
+impl Stall {
+    fn lasts(&mut self, shared: &Shared) -> bool {
+        let done = shared.tracker.done();
+        if done != self.done || shared.tracker.is_idle() {
+            *self = Self { done, since: Instant::now() };
+        }
+        self.since.elapsed() > STALL_PATIENCE
+    }
 }
 
 async fn changed(ledger: Option<&Ledger>) {

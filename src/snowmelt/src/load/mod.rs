@@ -105,7 +105,7 @@ async fn measure(actor: Actor, args: &LoadArgs, bench: &mut Bench) -> Outcome<Re
             Until::Elapsed(_) => (seconds * 1000.0) as u64,
         });
     };
-    let seen = engine::run(rig, &bench.shared, args.rate.is_some(), show).await;
+    let seen = engine::run(rig, &bench.shared, until, args.rate.is_some(), show).await;
     bar.finish_and_clear();
     let setup = Setup::new(args, actor, bench.backend.clone(), bench.input_bytes, bench.cores.count());
     Ok(Report::new(actor, setup, seen?))

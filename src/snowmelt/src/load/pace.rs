@@ -12,8 +12,10 @@ use super::machine::GeneratorCpu;
 use super::measure::Meter;
 use super::schedule::{Next, Schedule, Turn};
 
-/// How long the batches of the warm-up may take.
-const WARM_UP_PATIENCE: Duration = Duration::from_secs(60);
+/// How long batches are sent to warm up, at most.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// How long they may take then.
+const WARM_UP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often is looked whether they are done.
 const WARM_UP_POLL: Duration = Duration::from_millis(1);
 
@@ -34,6 +36,7 @@ pub struct Tracker {
     meter: Meter,
     ordered: Arc<Mutex<Ordered>>,
     unordered: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ struct Ordered {
 
 impl Tracker {
     fn new(meter: Meter) -> Self {
-        Self { meter, ordered: Arc::default(), unordered: Arc::default() }
+        Self { meter, ordered: Arc::default(), unordered: Arc::default(), done: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ordered> {
@@ -65,6 +68,7 @@ impl Tracker {
             && let Some(sent) = ordered.waiting.pop_front()
         {
             ordered.first += 1;
+            self.done.fetch_add(1, Ordering::Relaxed);
             self.meter.completed(sent.due, sent.records, sent.bytes);
         }
     }
@@ -85,9 +89,16 @@ impl Tracker {
             self.meter.completed(sent.due, sent.records, sent.bytes);
         }
         self.unordered.fetch_sub(1, Ordering::Relaxed);
+        self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is_idle(&self) -> bool {
+    /// Batches and requests done so far, those of the warm-up included.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
         self.unordered.load(Ordering::Relaxed) == 0 && self.waiting() == 0
     }
 }
@@ -96,6 +107,7 @@ impl Tracker {
 pub struct Pace {
     schedule: Schedule,
     warm_up: u32,
+    warm_since: Option<Instant>,
     begun: bool,
     ended: bool,
     shared: Shared,
@@ -136,7 +148,7 @@ impl Shared {
 impl Pace {
     /// `warm_up` batches as fast as they are taken, then `schedule`.
     pub const fn new(schedule: Schedule, warm_up: u32, shared: Shared) -> Self {
-        Self { schedule, warm_up, begun: false, ended: false, shared }
+        Self { schedule, warm_up, warm_since: None, begun: false, ended: false, shared }
     }
 
     /// Where to say what was sent.
@@ -149,7 +161,8 @@ impl Pace {
         if self.ended || self.shared.stop.is_cancelled() {
             return None;
         }
-        if self.warm_up > 0 {
+        let warm_since = *self.warm_since.get_or_insert_with(Instant::now);
+        if self.warm_up > 0 && warm_since.elapsed() < WARM_UP {
             self.warm_up -= 1;
             let records = usize::try_from(self.schedule.batch()).unwrap_or(usize::MAX);
             return Some(Turn { records, due: Instant::now() });

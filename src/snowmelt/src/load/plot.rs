@@ -60,7 +60,7 @@ fn throughput(svg: &mut Svg, report: &Report) {
             TOPS[0] + PANEL + 20.0,
             "middle",
             12.0,
-            &format!("{at:.3}").trim_end_matches('0').trim_end_matches('.'),
+            format!("{at:.3}").trim_end_matches('0').trim_end_matches('.'),
         );
         at += time_step;
     }
