@@ -65,7 +65,7 @@ fn batcher_gathers_all_records() {
 #[test]
 fn stream_writer_puts_what_was_refused_again() {
     check(&run("stream-writer --records 2000 --batch 200 --delay 1ms --fail 10"), 2000);
-    check(&run("stream-writer --records 2000 --batch 200 --throttle 2500"), 2000);
+    check(&run("stream-writer --records 2000 --batch 200 --throttle 5000"), 2000);
     check(&run("stream-writer --records 2000 --batch 200 --real"), 2000);
 }
 

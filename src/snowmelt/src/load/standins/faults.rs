@@ -24,20 +24,24 @@ pub struct Faults {
 
 struct State {
     random: fastrand::Rng,
-    /// What may be taken now; grows with time up to one second's worth.
+    /// What may be taken now; grows with time up to one second's worth. Below zero after a call larger than that.
     tokens: f64,
     filled: Instant,
+}
+
+impl State {
+    fn refill(&mut self, per_second: f64, now: Instant) {
+        let grown = now.saturating_duration_since(self.filled).as_secs_f64() * per_second;
+        self.tokens = (self.tokens + grown).min(per_second);
+        self.filled = now;
+    }
 }
 
 impl Faults {
     /// A stand-in that takes `delay` for a call, `per_second` units in a second, and fails `percent` of its calls.
     pub fn new(delay: Duration, per_second: Option<u32>, percent: f64, seed: u64) -> Self {
         let per_second = per_second.map(f64::from);
-        let state = State {
-            random: fastrand::Rng::with_seed(seed),
-            tokens: per_second.unwrap_or_default(),
-            filled: Instant::now(),
-        };
+        let state = State { random: fastrand::Rng::with_seed(seed), tokens: 0.0, filled: Instant::now() };
         Self { delay, per_second, fail: percent / 100.0, state: Mutex::new(state) }
     }
 
@@ -52,7 +56,7 @@ impl Faults {
     /// [`Refusal`] when none is.
     pub async fn take(&self, wanted: usize) -> Result<usize, Refusal> {
         self.call_begins().await?;
-        self.grant(wanted, Instant::now(), 1.0).ok_or(Refusal::Throttled)
+        self.grant(wanted, Instant::now()).ok_or(Refusal::Throttled)
     }
 
     /// One call that is done whole or not, and counts as `weight` units.
@@ -61,9 +65,7 @@ impl Faults {
     /// [`Refusal`] when it is not done.
     pub async fn call(&self, weight: usize) -> Result<(), Refusal> {
         self.call_begins().await?;
-        // What is larger than a second's worth passes when the second is whole.
-        let least = self.per_second.map_or(0.0, |most| most.min(weight as f64));
-        self.grant(weight, Instant::now(), least).map(|_| ()).ok_or(Refusal::Throttled)
+        if self.grant_whole(weight, Instant::now()) { Ok(()) } else { Err(Refusal::Throttled) }
     }
 
     async fn call_begins(&self) -> Result<(), Refusal> {
@@ -76,18 +78,25 @@ impl Faults {
         Ok(())
     }
 
-    fn grant(&self, wanted: usize, now: Instant, least: f64) -> Option<usize> {
+    fn grant(&self, wanted: usize, now: Instant) -> Option<usize> {
         let Some(per_second) = self.per_second else { return Some(wanted) };
         let mut state = self.lock();
-        let grown = now.saturating_duration_since(state.filled).as_secs_f64() * per_second;
-        state.tokens = (state.tokens + grown).min(per_second);
-        state.filled = now;
-        if state.tokens < least {
-            return None;
+        state.refill(per_second, now);
+        let granted = wanted.min(state.tokens.max(0.0) as usize);
+        state.tokens -= granted as f64;
+        (granted > 0 || wanted == 0).then_some(granted)
+    }
+
+    fn grant_whole(&self, weight: usize, now: Instant) -> bool {
+        let Some(per_second) = self.per_second else { return true };
+        let mut state = self.lock();
+        state.refill(per_second, now);
+        // What is larger than a second's worth passes when the second is whole, and is paid for afterwards.
+        let passes = state.tokens >= per_second.min(weight as f64);
+        if passes {
+            state.tokens -= weight as f64;
         }
-        let granted = wanted.min(state.tokens.max(least) as usize);
-        state.tokens = (state.tokens - granted as f64).max(0.0);
-        Some(granted)
+        passes
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -119,19 +128,18 @@ mod tests {
     #[test]
     fn a_second_takes_its_worth_and_no_more() {
         let faults = Faults::new(Duration::ZERO, Some(100), 0.0, 0);
-        let start = Instant::now();
-        assert_eq!(faults.grant(60, start, 1.0), Some(60));
-        assert_eq!(faults.grant(60, start, 1.0), Some(40));
-        assert_eq!(faults.grant(60, start, 1.0), None);
-        assert_eq!(faults.grant(60, start + Duration::from_millis(105), 1.0), Some(10));
+        let start = Instant::now() + Duration::from_secs(5);
+        assert_eq!(faults.grant(60, start), Some(60));
+        assert_eq!(faults.grant(60, start), Some(40));
+        assert_eq!(faults.grant(60, start), None);
+        assert_eq!(faults.grant(60, start + Duration::from_millis(105)), Some(10));
     }
 
     #[test]
-    fn a_call_larger_than_the_limit_passes_when_the_second_is_whole() {
+    fn a_call_larger_than_the_limit_passes_when_the_second_is_whole_and_is_paid_for() {
         let faults = Faults::new(Duration::ZERO, Some(100), 0.0, 0);
-        let start = Instant::now();
-        assert!(faults.grant(500, start, 100.0).is_some());
-        assert!(faults.grant(500, start, 100.0).is_none());
-        assert!(faults.grant(500, start + Duration::from_millis(1100), 100.0).is_some());
+        let start = Instant::now() + Duration::from_secs(5);
+        let passes = |seconds| faults.grant_whole(500, start + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 4, 5, 6].map(passes), [true, false, false, true, false]);
     }
 }
