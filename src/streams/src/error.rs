@@ -43,6 +43,14 @@ pub enum StreamError {
         /// Who holds it, as far as it is known, e.g. `process 4711`.
         holder: String,
     },
+    /// The data directory cannot be used.
+    #[error("data directory {directory}: {reason}")]
+    Directory {
+        /// The directory.
+        directory: String,
+        /// What failed.
+        reason: String,
+    },
     /// Stored bytes are damaged. Nothing was removed; reading may go on at `resume`.
     #[error("stream {stream} shard {shard}: {file} is damaged at byte {offset} ({reason})")]
     Corrupt {

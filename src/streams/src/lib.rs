@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod description;
+mod embedded;
 mod error;
 mod hash_key;
 mod read;
@@ -13,6 +14,7 @@ mod sequence;
 mod streams;
 
 pub use description::{Shard, ShardId, StreamDescription};
+pub use embedded::{Clock, Durability, EmbeddedStreams, Options};
 pub use error::StreamError;
 pub use hash_key::{HashKeyRange, hash_key};
 pub use read::{Page, ReadLimit, ShardCursor, StartAt};

@@ -156,10 +156,10 @@ fn assign<'a>(
     for one in &overrides.0 {
         let targets = targets(loaded, &one.path);
         if targets.is_empty() {
-            let mut known: Vec<&str> = loaded.iter().filter_map(|file| file.name.as_deref()).collect();
-            known.extend(keys::sections().filter(|section| !section.is_empty()));
-            let hint =
-                nearest(&one.path[0], known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let mut known: Vec<String> = loaded.iter().filter_map(|file| file.name.clone()).collect();
+            known.extend(keys::sections().filter(|section| !section.is_empty()).map(str::to_owned));
+            let hint = nearest(&one.path[0], known.iter().map(String::as_str))
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let message = format!("{}: no loaded definition has this key{hint}", one.origin);
             problems.push(Problem { file: None, key: String::new(), value: None, message });
         }

@@ -1,0 +1,241 @@
+//! One shard's log as its readers see it: which segments there are, the newest bytes, and how far it goes.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::frame::{Header, sequence_of};
+use super::segment::{self, Damage, Summary};
+use super::tail::{Group, TailCache};
+use crate::{HashKeyRange, ShardId, StreamError};
+
+/// How far a log goes; what waiting readers watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tip {
+    /// The number behind the last record that may be read.
+    pub(crate) end: u64,
+    /// Nothing follows.
+    pub(crate) closed: bool,
+    /// The streams were shut down.
+    pub(crate) shut_down: bool,
+}
+
+/// A shard's log, shared by its writer, its readers and retention.
+#[derive(Debug)]
+pub(crate) struct ShardLog {
+    pub(crate) stream: String,
+    pub(crate) id: ShardId,
+    /// The number in the id.
+    pub(crate) index: u64,
+    pub(crate) range: HashKeyRange,
+    pub(crate) directory: PathBuf,
+    state: Mutex<State>,
+    tip: watch::Sender<Tip>,
+}
+
+/// What is behind the lock, which is never held over file work.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// In order. Only the last one keeps its index in memory; in an open shard that is the one written to.
+    segments: VecDeque<Summary>,
+    pub(crate) cache: TailCache,
+    end: u64,
+    closed: bool,
+}
+
+/// What a reader finds at its position.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Everything was read.
+    Tip(Tip),
+    /// In memory.
+    Cached(Group),
+    /// In a file.
+    Segment {
+        /// Where the reader really stands: further on when records were trimmed or numbers skipped.
+        number: u64,
+        first: u64,
+        /// The number behind the segment's last record.
+        end: u64,
+        len: u64,
+        /// A close offset; not known without the segment's index.
+        offset: Option<u64>,
+    },
+}
+
+impl ShardLog {
+    pub(crate) fn new(
+        stream: &str,
+        index: u64,
+        range: HashKeyRange,
+        directory: PathBuf,
+        segments: Vec<Summary>,
+        tail_cache_bytes: usize,
+        closed: bool,
+    ) -> Self {
+        let end = segments.iter().map(|segment| segment.end).max().unwrap_or_default();
+        let mut segments = VecDeque::from(segments);
+        let sealed = segments.len().saturating_sub(1);
+        segments.iter_mut().take(sealed).for_each(|segment| segment.index = Vec::new());
+        let cache = TailCache::new(tail_cache_bytes, end);
+        Self {
+            stream: stream.to_owned(),
+            id: ShardId::from_index(index),
+            index,
+            range,
+            directory,
+            state: Mutex::new(State { segments, cache, end, closed }),
+            tip: watch::Sender::new(Tip { end, closed, shut_down: false }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change under the lock is complete or not begun; a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches how far the log goes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Tip> {
+        self.tip.subscribe()
+    }
+
+    /// How far the log goes now.
+    pub(crate) fn tip(&self) -> Tip {
+        *self.tip.borrow()
+    }
+
+    /// What is at `number`.
+    pub(crate) fn find(&self, number: u64) -> Found {
+        let state = self.state();
+        let number = match state.segments.front() {
+            Some(oldest) => number.max(oldest.first),
+            None => number.max(state.end),
+        };
+        if number >= state.end {
+            return Found::Tip(Tip { end: state.end, closed: state.closed, shut_down: self.tip().shut_down });
+        }
+        if let Some(group) = state.cache.group(number) {
+            return Found::Cached(group.clone());
+        }
+        let mut at = state.segments.partition_point(|segment| segment.first <= number).saturating_sub(1);
+        let mut number = number;
+        while number >= state.segments[at].end && at + 1 < state.segments.len() {
+            at += 1;
+            number = state.segments[at].first;
+        }
+        let segment = &state.segments[at];
+        let offset = (!segment.index.is_empty()).then(|| segment.offset_of(number));
+        Found::Segment { number, first: segment.first, end: segment.end, len: segment.len, offset }
+    }
+
+    /// The number of the oldest record that is kept, or where it would be.
+    pub(crate) fn oldest(&self) -> u64 {
+        let state = self.state();
+        state.segments.front().map_or(state.end, |segment| segment.first)
+    }
+
+    /// The segment in which the first record that arrived at `at_ms` or later is; `None` when there is none so late.
+    pub(crate) fn segment_at_time(&self, at_ms: i64) -> Option<u64> {
+        let state = self.state();
+        state.segments.iter().find(|segment| !segment.is_empty() && segment.last_ms >= at_ms).map(|found| found.first)
+    }
+
+    /// The last segment. An open shard always has one.
+    pub(crate) fn last_segment(&self) -> Option<Summary> {
+        self.state().segments.back().cloned()
+    }
+
+    /// Offset behind the last frame, and whether there is one.
+    pub(crate) fn write_offset(&self) -> (u64, bool) {
+        self.state().segments.back().map_or((0, true), |segment| (segment.len, segment.is_empty()))
+    }
+
+    /// Makes written frames readable and wakes readers.
+    pub(crate) fn publish(&self, bytes: Bytes) {
+        let mut state = self.state();
+        let Some(segment) = state.segments.back_mut() else { return };
+        let mut at = 0;
+        while at < bytes.len() {
+            let header = Header::parse(&bytes[at..]).expect("the writer makes whole frames");
+            segment.add(&header);
+            at += header.frame_len();
+        }
+        let end = segment.end;
+        state.end = end;
+        state.cache.push(Group { end, bytes });
+        drop(state);
+        self.tip.send_modify(|tip| tip.end = end);
+    }
+
+    /// Adds an empty segment to be written to.
+    pub(crate) fn add_segment(&self, segment: Summary) {
+        let mut state = self.state();
+        if let Some(last) = state.segments.back_mut() {
+            last.index = Vec::new();
+        }
+        state.segments.push_back(segment);
+    }
+
+    /// Tells readers that nothing follows.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.tip.send_modify(|tip| tip.closed = true);
+    }
+
+    /// Tells waiting readers to go.
+    pub(crate) fn shut_down(&self) {
+        self.tip.send_modify(|tip| tip.shut_down = true);
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().segments.iter().map(|segment| segment.len).sum()
+    }
+
+    /// The last arrival in the oldest segment that may be removed: any that is not written to any more.
+    pub(crate) fn oldest_removable_ms(&self) -> Option<i64> {
+        let state = self.state();
+        (state.closed || state.segments.len() > 1).then(|| state.segments.front().map(|oldest| oldest.last_ms))?
+    }
+
+    /// Removes the oldest segment. Readers that have it open finish what they read.
+    pub(crate) fn remove_oldest(&self) -> std::io::Result<Option<Summary>> {
+        let removed = {
+            let mut state = self.state();
+            if state.segments.is_empty() || (!state.closed && state.segments.len() == 1) {
+                return Ok(None);
+            }
+            state.segments.pop_front()
+        };
+        match removed {
+            Some(segment) => segment::remove(&self.directory, segment.first).map(|()| Some(segment)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether nothing is kept of a closed shard.
+    pub(crate) fn is_gone(&self) -> bool {
+        let state = self.state();
+        state.closed && state.segments.is_empty()
+    }
+
+    /// The error for damage in the segment that begins with `first` and ends before `end`.
+    pub(crate) fn corrupt(&self, first: u64, end: u64, damage: Damage) -> StreamError {
+        StreamError::Corrupt {
+            stream: self.stream.clone(),
+            shard: self.id.clone(),
+            file: segment::path(&self.directory, first).display().to_string(),
+            offset: damage.offset,
+            reason: damage.reason,
+            resume: sequence_of(self.index, damage.resume.map_or(end, |(_, number)| number)),
+        }
+    }
+
+    /// The error for a file operation that failed.
+    pub(crate) fn unavailable(&self, doing: &str, error: &std::io::Error) -> StreamError {
+        StreamError::Unavailable { stream: self.stream.clone(), reason: format!("shard {}: {doing}: {error}", self.id) }
+    }
+}
