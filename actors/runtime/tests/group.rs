@@ -1,5 +1,7 @@
 //! A group under fire: errors, panics, hangs, full mailboxes, drain.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,99 @@
+//! The embedded table of leases: ownership, checkpoints, restarts.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use snowmelt_leases::{EmbeddedLeases, LeaseError, LeaseStore, Position, ShardInfo};
+
+const APP: &str = "enrich";
+
+fn shard(id: &str, parents: &[&str], closed: bool) -> ShardInfo {
+    let parents = parents.iter().map(|&parent| parent.to_owned()).collect();
+    ShardInfo { id: id.to_owned(), parents, range: Some((0, u128::MAX)), closed }
+}
+
+async fn with_shards(ids: &[&str]) -> (tempfile::TempDir, EmbeddedLeases) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedLeases::open(dir.path()).unwrap();
+    let shards: Vec<_> = ids.iter().map(|id| shard(id, &[], false)).collect();
+    store.sync(APP, "raw", &shards, &Position::TrimHorizon).await.unwrap();
+    (dir, store)
+}
+
+#[tokio::test]
+async fn a_checkpoint_survives_a_restart_and_never_goes_back() {
+    let (dir, store) = with_shards(&["a"]).await;
+    let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
+    store.checkpoint(&mut lease, &Position::at(900)).await.unwrap();
+    let back = store.checkpoint(&mut lease, &Position::at(899)).await.unwrap_err();
+    assert!(matches!(back, LeaseError::Backwards { .. }), "{back}");
+    drop(store);
+    let store = EmbeddedLeases::open(dir.path()).unwrap();
+    let lease = store.acquire(APP, "a", "me", 1).await.unwrap();
+    assert_eq!(lease.checkpoint, Position::at(900));
+    assert_eq!(lease.range, Some((0, u128::MAX)));
+}
+
+#[tokio::test]
+async fn an_earlier_holder_writes_no_more_even_of_the_same_name() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    let mut old = store.acquire(APP, "a", "me", 0).await.unwrap();
+    let mut new = store.acquire(APP, "a", "me", 0).await.unwrap();
+    let lost = store.checkpoint(&mut old, &Position::at(5)).await.unwrap_err();
+    assert!(matches!(lost, LeaseError::Lost { .. }), "{lost}");
+    assert!(matches!(store.renew(&mut old, 1).await, Err(LeaseError::Lost { .. })));
+    store.checkpoint(&mut new, &Position::at(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renewed_lease_is_held_and_an_expired_one_is_not() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    let mut mine = store.acquire(APP, "a", "me", 0).await.unwrap();
+    store.renew(&mut mine, 5_000).await.unwrap();
+    assert!(matches!(store.acquire(APP, "a", "you", 14_999).await, Err(LeaseError::Held { .. })));
+    let yours = store.acquire(APP, "a", "you", 15_000).await.unwrap();
+    assert_eq!((yours.owner.as_deref(), yours.owner_switches), (Some("you"), 1));
+    assert!(matches!(store.renew(&mut mine, 15_001).await, Err(LeaseError::Lost { .. })));
+    store.release(yours).await.unwrap();
+    store.acquire(APP, "a", "me", 15_002).await.unwrap();
+}
+
+#[tokio::test]
+async fn children_begin_at_their_first_record_and_the_parent_is_forgotten_once_it_is_gone() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    let children = [shard("b", &["a"], false), shard("c", &["a"], false)];
+    let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
+    store.end_shard(&mut lease, &children).await.unwrap();
+    store.end_shard(&mut lease, &children).await.unwrap();
+    let leases = store.list(APP).await.unwrap();
+    let positions: Vec<_> = leases.iter().map(|lease| (lease.shard.as_str(), lease.checkpoint.clone())).collect();
+    assert_eq!(positions, [("a", Position::ShardEnd), ("b", Position::TrimHorizon), ("c", Position::TrimHorizon)]);
+    assert_eq!(leases[0].children, ["b", "c"]);
+    let left = store.sync(APP, "raw", &children, &Position::Latest).await.unwrap();
+    assert_eq!(left.iter().map(|lease| lease.shard.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn a_shard_found_later_is_read_from_its_first_record_whatever_the_start_is() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    let shards = [shard("a", &[], false), shard("late", &["gone"], false)];
+    let leases = store.sync(APP, "raw", &shards, &Position::Latest).await.unwrap();
+    assert_eq!(leases[1].checkpoint, Position::TrimHorizon);
+}
+
+#[tokio::test]
+async fn a_second_process_and_a_damaged_file_are_refused_by_name() {
+    let (dir, store) = with_shards(&["a"]).await;
+    assert!(matches!(EmbeddedLeases::open(dir.path()), Err(LeaseError::Locked { .. })));
+    drop(store);
+    std::fs::write(dir.path().join("enrich.leases.json"), "[{").unwrap();
+    let error = EmbeddedLeases::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("enrich.leases.json is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn names_that_would_leave_the_directory_are_refused() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    for name in ["", "../x", "a/b", ".hidden"] {
+        let refused = store.sync(name, "raw", &[], &Position::Latest).await;
+        assert!(matches!(refused, Err(LeaseError::Invalid { .. })), "{name}");
+    }
+}
