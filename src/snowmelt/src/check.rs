@@ -51,7 +51,6 @@ fn kind(kind: Kind) -> String {
         Kind::Bytes => "size, \"8 MiB\"".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Paths => "paths".to_owned(),
-        Kind::Texts => "texts".to_owned(),
         Kind::Address => "host:port".to_owned(),
         Kind::Free => "table".to_owned(),
     }

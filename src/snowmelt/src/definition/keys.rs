@@ -20,8 +20,6 @@ pub enum Kind {
     Path,
     /// A list of paths to files that exist, from the file's folder.
     Paths,
-    /// A list of texts.
-    Texts,
     /// An address to listen on, `host:port`.
     Address,
     /// Settings checked by whoever owns them.

@@ -105,10 +105,6 @@ fn check_value(file: &Path, key: &Key, dotted: &str, value: &Value, problems: &m
             }),
             None => Some("has to be a list of paths".to_owned()),
         },
-        Kind::Texts => value
-            .as_array()
-            .is_none_or(|texts| texts.iter().any(|text| !text.is_string()))
-            .then(|| "has to be a list of texts".to_owned()),
         Kind::Address => value
             .as_str()
             .and_then(|text| text.to_socket_addrs().ok()?.next())

@@ -73,7 +73,9 @@ pub fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends, cloc
         let mut stopped = collectors.stop.subscribe();
         let shutdown = async move {
             // A sender that is gone means the same as one that says stop.
-            stopped.wait_for(|stop| *stop).await.map_or((), |_| ());
+            if stopped.wait_for(|stop| *stop).await.is_err() {
+                tracing::debug!("the node is gone");
+            }
         };
         let clock = clock.clone();
         let now: snowmelt_collector::Clock = Arc::new(move || clock.now_ms());
