@@ -1,22 +1,10 @@
 //! The `snowmelt` command.
 
-mod check;
-mod cli;
-mod definition;
-mod load;
-mod log;
-mod run;
-mod running;
-mod send;
-mod sql;
-mod tail;
-mod trouble;
-
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use crate::cli::{Cli, Command};
+use snowmelt::cli::{Cli, Command};
+use snowmelt::{check, load, log, run, send, sql, tail};
 
 /// Memory that is allocated on one thread and freed on another is what mailboxes do all day: 3 to 4 times as fast with this.
 #[global_allocator]

@@ -1,9 +1,9 @@
 //! `snowmelt run`: definitions as a running node.
 
-mod backends;
+pub mod backends;
 mod banner;
 mod collectors;
-mod groups;
+pub mod groups;
 mod operator;
 pub mod settings;
 mod signals;

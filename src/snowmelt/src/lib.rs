@@ -1,0 +1,13 @@
+//! Everything behind the `snowmelt` command. A library so that tests can build the same groups and nodes in their own process.
+
+pub mod check;
+pub mod cli;
+pub mod definition;
+pub mod load;
+pub mod log;
+pub mod run;
+pub mod running;
+pub mod send;
+pub mod sql;
+pub mod tail;
+pub mod trouble;
