@@ -76,7 +76,9 @@ impl ShardLog {
         tail_cache_bytes: usize,
         closed: bool,
     ) -> Self {
-        let end = segments.iter().map(|segment| segment.end).max().unwrap_or_default();
+        // An empty segment begins behind numbers that were passed over: no record is there to be waited for or missed.
+        let last = segments.iter().rev().find(|segment| !segment.is_empty()).or(segments.last());
+        let end = last.map_or(0, |segment| segment.end);
         let mut segments = VecDeque::from(segments);
         let sealed = segments.len().saturating_sub(1);
         segments.iter_mut().take(sealed).for_each(|segment| segment.index = Vec::new());

@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+mod crash;
 mod log;
+mod model;
 
 thread_local! {
     static FAULTS: RefCell<Option<Arc<Faults>>> = const { RefCell::new(None) };
