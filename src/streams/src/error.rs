@@ -51,25 +51,32 @@ pub enum StreamError {
         /// What failed.
         reason: String,
     },
-    /// Stored bytes are damaged. Nothing was removed; reading may go on at `resume`.
-    #[error("stream {stream} shard {shard}: {file} is damaged at byte {offset} ({reason})")]
-    Corrupt {
-        /// The stream.
-        stream: String,
-        /// The shard.
-        shard: ShardId,
-        /// The damaged file.
-        file: String,
-        /// Where in the file.
-        offset: u64,
-        /// What was found.
-        reason: String,
-        /// The first record behind the damage; records between are lost.
-        resume: SequenceNumber,
-    },
+    /// Stored bytes are damaged. Nothing was removed; reading may go on at [`Corruption::resume`].
+    #[error("{0}")]
+    Corrupt(Box<Corruption>),
     /// The streams were shut down.
     #[error("streams are shut down")]
     ShutDown,
+}
+
+/// Where stored records are damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "stream {stream} shard {shard}: {file} is damaged at byte {offset} ({reason}); the next whole record is {resume}"
+)]
+pub struct Corruption {
+    /// The stream.
+    pub stream: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// The damaged file.
+    pub file: String,
+    /// Where in the file.
+    pub offset: u64,
+    /// What was found.
+    pub reason: String,
+    /// The first record behind the damage; records between are lost.
+    pub resume: SequenceNumber,
 }
 
 impl StreamError {

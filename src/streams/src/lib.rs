@@ -15,7 +15,7 @@ mod streams;
 
 pub use description::{Shard, ShardId, StreamDescription};
 pub use embedded::{Clock, Durability, EmbeddedStreams, Options};
-pub use error::StreamError;
+pub use error::{Corruption, StreamError};
 pub use hash_key::{HashKeyRange, hash_key};
 pub use read::{Page, ReadLimit, ShardCursor, StartAt};
 pub use record::{Origin, Producer, PutEntry, PutOutcome, Record};

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::frame::{Header, sequence_of};
 use super::segment::{self, Damage, Summary};
 use super::tail::{Group, TailCache};
-use crate::{HashKeyRange, ShardId, StreamError};
+use crate::{Corruption, HashKeyRange, SequenceNumber, ShardId, StreamError};
 
 /// How far a log goes; what waiting readers watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,18 +226,25 @@ impl ShardLog {
 
     /// The error for damage in the segment that begins with `first` and ends before `end`.
     pub(crate) fn corrupt(&self, first: u64, end: u64, damage: Damage) -> StreamError {
-        StreamError::Corrupt {
-            stream: self.stream.clone(),
-            shard: self.id.clone(),
-            file: segment::path(&self.directory, first).display().to_string(),
-            offset: damage.offset,
-            reason: damage.reason,
-            resume: sequence_of(self.index, damage.resume.map_or(end, |(_, number)| number)),
-        }
+        let resume = sequence_of(self.index, damage.resume.map_or(end, |(_, number)| number));
+        corrupt(&self.stream, self.id.clone(), segment::path(&self.directory, first), resume, damage)
     }
 
     /// The error for a file operation that failed.
     pub(crate) fn unavailable(&self, doing: &str, error: &std::io::Error) -> StreamError {
         StreamError::Unavailable { stream: self.stream.clone(), reason: format!("shard {}: {doing}: {error}", self.id) }
     }
+}
+
+/// The error for damage in a file.
+pub(crate) fn corrupt(
+    stream: &str,
+    shard: ShardId,
+    file: PathBuf,
+    resume: SequenceNumber,
+    damage: Damage,
+) -> StreamError {
+    let (file, stream) = (file.display().to_string(), stream.to_owned());
+    let Damage { offset, reason, .. } = damage;
+    StreamError::Corrupt(Box::new(Corruption { stream, shard, file, offset, reason, resume }))
 }

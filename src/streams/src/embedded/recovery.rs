@@ -55,14 +55,10 @@ pub(crate) fn open_shard(
     };
     let failed = |first: u64, error: ReadError| match error {
         ReadError::Io(error) => io_failed(error),
-        ReadError::Damage(damage) => StreamError::Corrupt {
-            stream: stream.to_owned(),
-            shard: id.clone(),
-            file: segment::path(&directory, first).display().to_string(),
-            offset: damage.offset,
-            reason: damage.reason,
-            resume: super::frame::sequence_of(shard.index, damage.resume.map_or(first, |(_, number)| number)),
-        },
+        ReadError::Damage(damage) => {
+            let resume = super::frame::sequence_of(shard.index, damage.resume.map_or(first, |(_, number)| number));
+            super::log::corrupt(stream, id.clone(), segment::path(&directory, first), resume, damage)
+        }
     };
     let firsts = segment::list(&directory).map_err(io_failed)?;
     let mut segments: Vec<Summary> = Vec::with_capacity(firsts.len());

@@ -25,6 +25,9 @@ const MAX_PRODUCER_BYTES: usize = 1024;
 /// How long a shut-down waits for a split or merge.
 const SHUT_DOWN_WAIT: Duration = Duration::from_secs(10);
 
+/// The entries of a put that go to one shard: their places in the put, and themselves with their hash keys.
+type Part = (Vec<usize>, Vec<(PutEntry, u128)>);
+
 /// A stream that is open.
 pub(crate) struct Stream {
     name: String,
@@ -172,7 +175,7 @@ impl Stream {
         }
         let routing = self.routing.read().await;
         let mut outcomes: Vec<Option<PutOutcome>> = vec![None; entries.len()];
-        let mut parts: Vec<(Vec<usize>, Vec<(PutEntry, u128)>)> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         parts.resize_with(routing.open.len(), Default::default);
         for (at, entry) in entries.into_iter().enumerate() {
             if let Some(reason) = self.fault(&entry) {

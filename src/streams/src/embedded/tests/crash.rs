@@ -110,7 +110,8 @@ async fn damage_in_acknowledged_records_is_told_and_can_be_passed() {
             let error = cursor.next(ReadLimit::default(), NO_WAIT).await.unwrap_err();
             assert_eq!(Err(error.clone()), cursor.next(ReadLimit::default(), NO_WAIT).await, "it stays there");
             assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-            let StreamError::Corrupt { offset, resume, .. } = error else { panic!("{error:?}") };
+            let StreamError::Corrupt(corruption) = error else { panic!("{error:?}") };
+            let (offset, resume) = (corruption.offset, corruption.resume);
             assert_eq!(offset, lengths[1]);
             let read = read_from(&streams, &shard(), StartAt::At(resume)).await;
             assert_eq!(texts(&read)[0], "3");
