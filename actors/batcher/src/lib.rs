@@ -26,7 +26,7 @@ pub struct Batcher<T: Send + 'static> {
     items: Vec<T>,
     bytes: usize,
     acks: Vec<Ack>,
-    due_ms: Option<i64>,
+    due_ms: Option<u64>,
 }
 
 impl<T: Send + 'static> Batcher<T> {
@@ -61,8 +61,8 @@ impl<T: Send + 'static> Stage for Batcher<T> {
             self.flush(cx).await?;
         }
         if self.acks.is_empty() {
-            let age = i64::try_from(self.rules.max_age.as_millis()).unwrap_or(i64::MAX);
-            self.due_ms = Some(cx.clock().now_ms().saturating_add(age));
+            let age = u64::try_from(self.rules.max_age.as_millis()).unwrap_or(u64::MAX);
+            self.due_ms = Some(cx.clock().monotonic_ms().saturating_add(age));
             self.items = std::mem::take(&mut input.items);
         } else {
             self.items.append(&mut input.items);
@@ -72,12 +72,12 @@ impl<T: Send + 'static> Stage for Batcher<T> {
         if self.is_full() { self.flush(cx).await } else { Ok(()) }
     }
 
-    fn wake_at_ms(&self) -> Option<i64> {
+    fn wake_at_ms(&self) -> Option<u64> {
         self.due_ms
     }
 
     async fn tick(&mut self, cx: &StageContext) -> Result<(), Failure> {
-        if self.due_ms.is_some_and(|due| due <= cx.clock().now_ms()) { self.flush(cx).await } else { Ok(()) }
+        if self.due_ms.is_some_and(|due| due <= cx.clock().monotonic_ms()) { self.flush(cx).await } else { Ok(()) }
     }
 
     async fn drain(mut self: Box<Self>, cx: &StageContext) -> Result<(), Failure> {

@@ -90,6 +90,7 @@ pub struct Ledger {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +114,10 @@ pub struct Progress {
     pub durable_records: u64,
     /// Batches read and not yet passed by the durable position.
     pub pending: usize,
+    /// The first batch that is not durable yet.
+    pub first_open: Option<Ticket>,
+    /// The last batch that was read and not yet passed by the durable position.
+    pub last_open: Option<Ticket>,
     /// A batch that failed, if any: the position can never pass it.
     pub failed: Option<u64>,
     /// The reader will open no more tickets.
@@ -154,6 +159,8 @@ impl Ledger {
             durable: state.durable.clone(),
             durable_records: state.durable_records,
             pending: state.open.len(),
+            first_open: state.open.front().map(|(ticket, _)| ticket.clone()),
+            last_open: state.open.back().map(|(ticket, _)| ticket.clone()),
             failed: state.failed,
             sealed: state.sealed,
             ended: state.ended,
@@ -163,6 +170,19 @@ impl Ledger {
     /// Resolves when something changed since the last call returned. For one waiter: the checkpointer.
     pub async fn changed(&self) {
         self.shared.changed.notified().await;
+    }
+
+    /// Resolves when everything read is durable, or something failed. For one waiter: the reader.
+    pub async fn settled(&self) {
+        loop {
+            {
+                let state = self.lock();
+                if state.open.is_empty() || state.failed.is_some() {
+                    return;
+                }
+            }
+            self.shared.settled.notified().await;
+        }
     }
 
     fn resolve(&self, number: u64, failed: bool) {
@@ -184,6 +204,7 @@ impl Ledger {
         }
         drop(state);
         self.shared.changed.notify_one();
+        self.shared.settled.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    System { started: Instant },
+    System { started: Instant, skew_micros: Option<Arc<AtomicI64>> },
     Virtual(Arc<Mutex<Virtual>>),
 }
 
@@ -49,7 +50,13 @@ impl Ord for Sleeper {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now() })
+        Self(Source::System { started: Instant::now(), skew_micros: None })
+    }
+
+    /// The machine's clock with its time of day wrong by `skew_micros`, which may change at any moment, as when somebody
+    /// sets it. What only grows goes on undisturbed.
+    pub fn skewed(skew_micros: Arc<AtomicI64>) -> Self {
+        Self(Source::System { started: Instant::now(), skew_micros: Some(skew_micros) })
     }
 
     /// A clock that stands still until [`Clock::advance`] moves it. `now_ms` is milliseconds since the Unix epoch.
@@ -61,9 +68,10 @@ impl Clock {
     /// Microseconds since the Unix epoch.
     pub fn now_micros(&self) -> i64 {
         match &self.0 {
-            Source::System { .. } => {
+            Source::System { skew_micros, .. } => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+                let skew = skew_micros.as_ref().map_or(0, |skew| skew.load(Ordering::Relaxed));
+                i64::try_from(since.as_micros()).unwrap_or(i64::MAX).saturating_add(skew)
             }
             Source::Virtual(state) => lock(state).now_micros,
         }
@@ -77,7 +85,7 @@ impl Clock {
     /// Milliseconds that only grow, for measuring how long something takes; the zero point is arbitrary.
     pub fn monotonic_ms(&self) -> u64 {
         match &self.0 {
-            Source::System { started } => u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Source::System { started, .. } => u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             Source::Virtual(state) => u64::try_from(lock(state).now_micros / 1000).unwrap_or(0),
         }
     }

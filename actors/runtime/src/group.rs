@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::{Actor, ArbiterHandle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::ack::{Ledger, Progress};
 use crate::clock::Clock;
 use crate::cores::Cores;
 use crate::failure::Failure;
+use crate::fault::FaultHook;
 use crate::observe::{Observed, Stats};
 use crate::port::{MailboxLimits, Port};
 pub use crate::shell::Exit;
 use crate::shell::{Exits, Loop, Shell};
-use crate::stage::{Inner, Stage, StageContext, Worker};
+use crate::stage::{CALL_TIMEOUT, Inner, Stage, StageContext, Worker};
 
 /// Most actors of one group: a shard has about six.
 const MAX_ACTORS: usize = 64;
@@ -55,6 +59,9 @@ pub struct GroupBuilder {
     exits: Exits,
     ends: mpsc::Receiver<(String, Exit)>,
     actors: Vec<Observed>,
+    call_timeout: Duration,
+    faults: Option<Arc<dyn FaultHook>>,
+    ledger: Option<Ledger>,
 }
 
 impl GroupBuilder {
@@ -68,7 +75,25 @@ impl GroupBuilder {
             exits,
             ends,
             actors: Vec::new(),
+            call_timeout: CALL_TIMEOUT,
+            faults: None,
+            ledger: None,
         }
+    }
+
+    /// How long one call to an outside system may take, for the actors added after this.
+    pub const fn set_call_timeout(&mut self, limit: Duration) {
+        self.call_timeout = limit;
+    }
+
+    /// Faults on purpose in the actors added after this.
+    pub fn set_faults(&mut self, hook: Arc<dyn FaultHook>) {
+        self.faults = Some(hook);
+    }
+
+    /// The ledger of the group's reader, so that its supervisor can see where it died.
+    pub fn set_ledger(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
     }
 
     /// The clock, cores and identity of the group.
@@ -114,6 +139,13 @@ impl GroupBuilder {
             draining: self.draining,
             ends: self.ends,
             remaining,
+            ledger: self.ledger,
+            pulse: Pulse {
+                arbiter: self.context.arbiter,
+                asked: 0,
+                answered: Arc::new(AtomicU64::new(0)),
+                since_ms: 0,
+            },
         }
     }
 
@@ -127,6 +159,8 @@ impl GroupBuilder {
             stats: Arc::clone(&stats),
             draining: self.draining.clone(),
             killed: self.killed.clone(),
+            call_timeout: self.call_timeout,
+            faults: self.faults.clone(),
         };
         (StageContext { inner: Arc::new(inner) }, stats)
     }
@@ -141,6 +175,29 @@ pub struct Group {
     draining: CancellationToken,
     ends: mpsc::Receiver<(String, Exit)>,
     remaining: usize,
+    ledger: Option<Ledger>,
+    pulse: Pulse,
+}
+
+/// Whether the group's event loop still turns: an actor that blocks it stops every group on it.
+struct Pulse {
+    arbiter: ArbiterHandle,
+    asked: u64,
+    answered: Arc<AtomicU64>,
+    since_ms: u64,
+}
+
+impl Pulse {
+    /// How long the last question has been without an answer; asks anew when there is one.
+    fn silent_for(&mut self, now_ms: u64) -> u64 {
+        if self.answered.load(Ordering::Acquire) == self.asked {
+            self.asked += 1;
+            self.since_ms = now_ms;
+            let (asked, answered) = (self.asked, Arc::clone(&self.answered));
+            self.arbiter.spawn_fn(move || answered.store(asked, Ordering::Release));
+        }
+        now_ms.saturating_sub(self.since_ms)
+    }
 }
 
 /// How a group ended.
@@ -202,13 +259,23 @@ impl Group {
         GroupEnd::Drained
     }
 
-    /// The actor that has been busy without progress for longer than `heartbeat_ms`, if any.
-    pub fn hung(&self, heartbeat_ms: u64) -> Option<(String, Failure)> {
+    /// The actor that has been busy without progress for longer than `heartbeat_ms`, or the event loop itself, if any.
+    /// To be asked several times a heartbeat.
+    pub fn hung(&mut self, heartbeat_ms: u64) -> Option<(String, Failure)> {
         let now = self.clock.monotonic_ms();
-        self.actors.iter().find_map(|observed| {
+        let hung = self.actors.iter().find_map(|observed| {
             let stuck_ms = observed.stats.stuck_for(now).filter(|stuck| *stuck > heartbeat_ms)?;
             Some((observed.actor.clone(), Failure::Hang { stuck_ms }))
+        });
+        let silent_ms = self.pulse.silent_for(now);
+        hung.or_else(|| {
+            (silent_ms > heartbeat_ms).then(|| ("event loop".to_owned(), Failure::Hang { stuck_ms: silent_ms }))
         })
+    }
+
+    /// How far its reader and its sinks are, if the group has a ledger.
+    pub fn progress(&self) -> Option<Progress> {
+        self.ledger.as_ref().map(Ledger::progress)
     }
 }
 

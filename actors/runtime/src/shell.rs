@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
+use crate::fault::{Moment, Turn, inject};
 use crate::observe::Activity;
 use crate::port::{Envelope, Weighted};
 use crate::stage::{Stage, StageContext, Step, Worker};
@@ -30,7 +31,7 @@ pub(crate) struct Shell<S: Stage> {
     stage: Option<Box<S>>,
     cx: StageContext,
     exits: Exits,
-    alarm: Option<(i64, SpawnHandle)>,
+    alarm: Option<(u64, SpawnHandle)>,
 }
 
 impl<S: Stage> Shell<S> {
@@ -67,7 +68,7 @@ impl<S: Stage> Shell<S> {
         }
         if let Some(at) = wanted {
             let clock = self.cx.clock().clone();
-            let wait = Duration::from_millis(u64::try_from(at - clock.now_ms()).unwrap_or(0));
+            let wait = Duration::from_millis(at.saturating_sub(clock.monotonic_ms()));
             let sleep = async move { clock.sleep(wait).await };
             let handle = ctx.spawn(sleep.into_actor(self).map(|(), shell, ctx| {
                 shell.alarm = None;
@@ -82,7 +83,9 @@ impl<S: Stage> Shell<S> {
         let cx = self.cx.clone();
         begin(&cx);
         let turn = async move {
+            inject(&cx, Turn::Tick, Moment::Before).await?;
             stage.tick(&cx).await?;
+            inject(&cx, Turn::Tick, Moment::After).await?;
             Ok(stage)
         };
         ctx.wait(guarded(self.cx.clone(), turn).into_actor(self).map(|outcome, shell, ctx| shell.resume(outcome, ctx)));
@@ -119,7 +122,9 @@ impl<S: Stage> Handler<Envelope<S::Input>> for Shell<S> {
                 let permits = envelope.permits;
                 let (records, bytes) = (message.records(), message.bytes());
                 let turn = async move {
+                    inject(&cx, Turn::Message, Moment::Before).await?;
                     stage.handle(message, &cx).await?;
+                    inject(&cx, Turn::Message, Moment::After).await?;
                     cx.stats().handled(records, bytes);
                     drop(permits);
                     Ok(stage)
@@ -130,7 +135,12 @@ impl<S: Stage> Handler<Envelope<S::Input>> for Shell<S> {
                 ))
             }
             None => {
-                let turn = guarded(self.cx.clone(), async move { stage.drain(&cx).await });
+                let turn = async move {
+                    inject(&cx, Turn::Drain, Moment::Before).await?;
+                    stage.drain(&cx).await?;
+                    inject(&cx, Turn::Drain, Moment::After).await
+                };
+                let turn = guarded(self.cx.clone(), turn);
                 AtomicResponse::new(Box::pin(turn.into_actor(self).map(|outcome, shell, ctx| {
                     shell.cx.stats().set_activity(Activity::Idle, shell.cx.clock().monotonic_ms());
                     shell.end(outcome.map_or_else(Exit::Failed, |()| Exit::Drained), ctx);
@@ -169,13 +179,21 @@ impl<W: Worker> Actor for Loop<W> {
 }
 
 async fn run<W: Worker>(mut worker: Box<W>, cx: StageContext) -> Result<(), Failure> {
-    while worker.step(&cx).await? == Step::Continue {
+    loop {
+        inject(&cx, Turn::Step, Moment::Before).await?;
+        let step = worker.step(&cx).await?;
+        inject(&cx, Turn::Step, Moment::After).await?;
+        if step == Step::Done {
+            break;
+        }
         // A step is a sign of life.
         cx.stats().set_activity(Activity::Busy, cx.clock().monotonic_ms());
         // Other actors share this thread; a loop that is always ready must not starve them.
         tokio::task::yield_now().await;
     }
-    worker.finish(&cx).await
+    inject(&cx, Turn::Drain, Moment::Before).await?;
+    worker.finish(&cx).await?;
+    inject(&cx, Turn::Drain, Moment::After).await
 }
 
 fn begin(cx: &StageContext) {

@@ -10,9 +10,21 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cores::Cores;
 use crate::failure::Failure;
+use crate::fault::FaultHook;
 use crate::group::GroupId;
 use crate::observe::{Activity, Stats};
 use crate::port::Weighted;
+
+/// How long one call to an outside system may take unless a group says otherwise.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An outside system did not answer in time. What became of the call is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer within {} ms", .after.as_millis())]
+pub struct NoAnswer {
+    /// How long it was waited for.
+    pub after: Duration,
+}
 
 /// An actor with a mailbox. It handles one message at a time, in order.
 #[async_trait(?Send)]
@@ -26,9 +38,9 @@ pub trait Stage: 'static {
     /// Any failure tears the group down; it starts again from the last checkpoint.
     async fn handle(&mut self, input: Self::Input, cx: &StageContext) -> Result<(), Failure>;
 
-    /// When the actor wants [`Stage::tick`] called if no message comes first: milliseconds since the epoch on the
-    /// context's clock. Asked after every message and tick.
-    fn wake_at_ms(&self) -> Option<i64> {
+    /// When the actor wants [`Stage::tick`] called if no message comes first, by [`Clock::monotonic_ms`]: a wall clock that
+    /// is set back must not keep a batch waiting. Asked after every message and tick.
+    fn wake_at_ms(&self) -> Option<u64> {
         None
     }
 
@@ -86,6 +98,8 @@ pub(crate) struct Inner {
     pub stats: Arc<Stats>,
     pub draining: CancellationToken,
     pub killed: CancellationToken,
+    pub call_timeout: Duration,
+    pub faults: Option<Arc<dyn FaultHook>>,
 }
 
 impl StageContext {
@@ -100,6 +114,8 @@ impl StageContext {
                 stats: Arc::new(Stats::default()),
                 draining: CancellationToken::new(),
                 killed: CancellationToken::new(),
+                call_timeout: CALL_TIMEOUT,
+                faults: None,
             }),
         }
     }
@@ -148,6 +164,23 @@ impl StageContext {
         self.inner.stats.waited_outside(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.inner.stats.set_activity(before, self.inner.clock.monotonic_ms());
         output
+    }
+
+    /// One call to an outside system, as [`StageContext::outside`], given up after the group's limit and `patience` on top
+    /// of it: a system that never answers must not hold a shard for ever.
+    ///
+    /// # Errors
+    /// When there was no answer; the call's future is dropped then.
+    pub async fn call<F: Future>(&self, patience: Duration, future: F) -> Result<F::Output, NoAnswer> {
+        let after = self.inner.call_timeout.saturating_add(patience);
+        self.outside(async {
+            tokio::select! {
+                biased;
+                output = future => Ok(output),
+                () = self.inner.clock.sleep(after) => Err(NoAnswer { after }),
+            }
+        })
+        .await
     }
 
     /// Waits with nothing to do: idle, not hung.

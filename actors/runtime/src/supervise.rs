@@ -61,7 +61,14 @@ impl Restarts {
         self.total
     }
 
-    /// Decides on a failure at `now_ms` of a child that had been running since `started_ms`; `random` is in `0.0..=1.0`.
+    /// Counts a failure on the way to isolating a record: it is expected, so it neither uses up the limit nor grows the
+    /// back-off. The wait before the next start; `random` is in `0.0..=1.0`.
+    pub fn isolating(&mut self, random: f64) -> Duration {
+        self.total += 1;
+        self.policy.base.mul_f64(random.clamp(0.0, 1.0))
+    }
+
+    /// Decides on a failure at `now_ms` of a child that had been running since `started_ms`, both of a clock that only grows; `random` is in `0.0..=1.0`.
     pub fn failed(&mut self, now_ms: i64, started_ms: i64, random: f64) -> Verdict {
         self.total += 1;
         if now_ms.saturating_sub(started_ms) >= as_ms(self.policy.healthy_after) {

@@ -177,8 +177,8 @@ async fn a_hang_is_seen_by_its_heartbeat_but_a_wait_outside_is_not() {
         }
         Ok(())
     });
-    let busy = chain(30, wide(), Duration::ZERO, stuck);
-    let waiting = chain(30, wide(), Duration::from_millis(400), Arc::new(|_| Ok(())));
+    let mut busy = chain(30, wide(), Duration::ZERO, stuck);
+    let mut waiting = chain(30, wide(), Duration::from_millis(400), Arc::new(|_| Ok(())));
     tokio::time::sleep(Duration::from_millis(250)).await;
     let (actor, failure) = busy.group.hung(100).expect("stuck for longer than its heartbeat");
     assert_eq!(actor, "collect");
