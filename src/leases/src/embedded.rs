@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,15 +44,7 @@ impl EmbeddedLeases {
             reason: format!("{}: {error}", directory.display()),
         };
         fs::create_dir_all(directory).map_err(failed)?;
-        let lock = File::create(directory.join("leases.lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let directory = directory.display().to_string();
-                return Err(LeaseError::Locked { directory, holder: "another process".to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let lock = lock(directory)?;
         let mut tables = BTreeMap::new();
         for entry in fs::read_dir(directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -77,6 +69,33 @@ impl EmbeddedLeases {
         let changed = tokio::task::spawn_blocking(move || shared.change(&app, change)).await;
         changed.unwrap_or_else(|error| Err(LeaseError::Unavailable { app: name, reason: error.to_string() }))
     }
+}
+
+/// Takes the directory for this process; the operating system frees it when the process ends, however that happens.
+fn lock(directory: &Path) -> Result<File, LeaseError> {
+    let path = directory.join("leases.lock");
+    let failed = |error: io::Error| LeaseError::Unavailable {
+        app: String::new(),
+        reason: format!("{}: {error}", path.display()),
+    };
+    // What the holder wrote must not be cut off by who only asks.
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // The number only makes the message better; that there is a holder is known from the lock.
+            let holder = match Read::take(&mut file, 64).read_to_string(&mut holder) {
+                Ok(_) if !holder.trim().is_empty() => format!("process {}", holder.trim()),
+                _ => "another process".to_owned(),
+            };
+            return Err(LeaseError::Locked { directory: directory.display().to_string(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
 }
 
 /// Whether a change has to reach the disk.
@@ -147,7 +166,7 @@ impl LeaseStore for EmbeddedLeases {
     ) -> Result<Vec<Lease>, LeaseError> {
         let (name, shards, initial) = (app.to_owned(), shards.to_vec(), initial.clone());
         self.change(app, move |table| {
-            let changed = table::sync(table, &shards, &initial);
+            let changed = table::sync(&name, table, &shards, &initial);
             let save = if changed { Save::Yes } else { Save::No };
             Ok((table::leases(&name, table), save))
         })
@@ -155,7 +174,9 @@ impl LeaseStore for EmbeddedLeases {
     }
 
     async fn list(&self, app: &str) -> Result<Vec<Lease>, LeaseError> {
-        Ok(self.shared.lock().get(app).map(|table| table::leases(app, table)).unwrap_or_default())
+        // Off the event loop as well: the table is locked while a change goes to the disk.
+        let name = app.to_owned();
+        self.change(app, move |table| Ok((table::leases(&name, table), Save::No))).await
     }
 
     async fn acquire(&self, app: &str, shard: &str, owner: &str, now_ms: i64) -> Result<Lease, LeaseError> {

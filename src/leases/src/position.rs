@@ -114,3 +114,56 @@ impl fmt::Display for Position {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(sequence: &str, sub_sequence: u64) -> Position {
+        Position::At { sequence: sequence.to_owned(), sub_sequence }
+    }
+
+    #[test]
+    fn positions_are_ordered_as_the_kcl_orders_them() {
+        let ascending = [
+            Position::AtTimestampMs(5),
+            Position::TrimHorizon,
+            Position::Latest,
+            at("9", 0),
+            at("10", 0),
+            at("10", 1),
+            at("49039857307708443467467104868809893875799651909875269632", 0),
+            Position::ShardEnd,
+        ];
+        for (index, low) in ascending.iter().enumerate() {
+            for (other, high) in ascending.iter().enumerate() {
+                assert_eq!(low.cmp(high), index.cmp(&other), "{low} and {high}");
+            }
+        }
+        assert_eq!(at("007", 2), at("7", 2));
+    }
+
+    #[test]
+    fn stored_texts_round_trip_and_others_are_refused() {
+        for position in
+            [Position::TrimHorizon, Position::Latest, Position::AtTimestampMs(7), at("0012", 3), Position::ShardEnd]
+        {
+            let (text, sub_sequence) = position.text();
+            let read = Position::parse(text, sub_sequence, 7).unwrap();
+            assert_eq!((&read, read.text()), (&position, position.text()));
+        }
+        for text in ["", "latest", "-1", "1.0", &"1".repeat(130)] {
+            assert!(Position::parse(text, 0, 0).is_err(), "{text}");
+        }
+        assert!(Position::parse(&"1".repeat(129), 0, 0).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn sequence_numbers_are_ordered_as_numbers(a: u128, b: u128, zeros in 0usize..4) {
+            let padded = format!("{}{a}", "0".repeat(zeros));
+            prop_assert_eq!(at(&padded, 0).cmp(&Position::at(b)), a.cmp(&b));
+        }
+    }
+}

@@ -65,10 +65,13 @@ pub fn leases(app: &str, table: &Table) -> Vec<Lease> {
     table.iter().map(|(shard, row)| row.lease(app, shard)).collect()
 }
 
-/// Adds rows for listed shards that have none and drops those of shards that are gone and done. A first sync begins open shards
+/// Adds rows for listed shards that have none and drops those of shards that are gone. A first sync begins open shards
 /// at `initial`, and with the oldest record closed ones too, since their records are still to be read; whatever appears
 /// later came of a shard that is known and is read from its first record. True when something changed.
-pub fn sync(table: &mut Table, shards: &[ShardInfo], initial: &Position) -> bool {
+///
+/// A shard that is listed no more has no records left: its row goes even when it was not done, for else its children
+/// would wait for it forever (spec: kinesis-leases 8.2). An empty listing is none and drops nothing undone.
+pub fn sync(app: &str, table: &mut Table, shards: &[ShardInfo], initial: &Position) -> bool {
     let first = table.is_empty();
     let mut changed = false;
     for shard in shards {
@@ -85,7 +88,15 @@ pub fn sync(table: &mut Table, shards: &[ShardInfo], initial: &Position) -> bool
         changed = true;
     }
     let before = table.len();
-    table.retain(|id, row| row.checkpoint != Position::ShardEnd || shards.iter().any(|shard| shard.id == *id));
+    table.retain(|id, row| {
+        let done = row.checkpoint == Position::ShardEnd;
+        let keep = shards.iter().any(|shard| shard.id == *id) || (shards.is_empty() && !done);
+        if !keep && !done {
+            tracing::warn!(application = app, shard = id, checkpoint = %row.checkpoint,
+                "the shard is past its retention and was not read to its end");
+        }
+        keep
+    });
     changed || table.len() != before
 }
 

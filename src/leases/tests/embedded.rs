@@ -1,7 +1,8 @@
 //! The embedded table of leases: ownership, checkpoints, restarts.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-use snowmelt_leases::{EmbeddedLeases, LeaseError, LeaseStore, Position, ShardInfo};
+use proptest::prelude::*;
+use snowmelt_leases::{EmbeddedLeases, Lease, LeaseError, LeaseStore, Position, ShardInfo};
 
 const APP: &str = "enrich";
 
@@ -80,9 +81,24 @@ async fn a_shard_found_later_is_read_from_its_first_record_whatever_the_start_is
 }
 
 #[tokio::test]
+async fn a_shard_past_its_retention_holds_its_children_up_no_longer() {
+    let (_dir, store) = with_shards(&["a"]).await;
+    let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
+    store.checkpoint(&mut lease, &Position::at(5)).await.unwrap();
+    let kept = store.sync(APP, "raw", &[], &Position::Latest).await.unwrap();
+    assert_eq!(kept[0].checkpoint, Position::at(5), "an empty listing says nothing");
+    let leases = store.sync(APP, "raw", &[shard("b", &["a"], false)], &Position::Latest).await.unwrap();
+    assert_eq!(leases.iter().map(|lease| lease.shard.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(leases[0].checkpoint, Position::TrimHorizon);
+    assert!(matches!(store.renew(&mut lease, 1).await, Err(LeaseError::NotFound { .. })));
+}
+
+#[tokio::test]
 async fn a_second_process_and_a_damaged_file_are_refused_by_name() {
     let (dir, store) = with_shards(&["a"]).await;
-    assert!(matches!(EmbeddedLeases::open(dir.path()), Err(LeaseError::Locked { .. })));
+    let refused = EmbeddedLeases::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, LeaseError::Locked { .. }));
+    assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
     drop(store);
     std::fs::write(dir.path().join("enrich.leases.json"), "[{").unwrap();
     let error = EmbeddedLeases::open(dir.path()).unwrap_err().to_string();
@@ -95,5 +111,96 @@ async fn names_that_would_leave_the_directory_are_refused() {
     for name in ["", "../x", "a/b", ".hidden"] {
         let refused = store.sync(name, "raw", &[], &Position::Latest).await;
         assert!(matches!(refused, Err(LeaseError::Invalid { .. })), "{name}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Acquire,
+    Renew,
+    Checkpoint(u64),
+    Release,
+    Pass(i64),
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    let step = prop_oneof![
+        3 => Just(Step::Acquire),
+        3 => Just(Step::Renew),
+        4 => (0u64..100).prop_map(Step::Checkpoint),
+        1 => Just(Step::Release),
+        2 => (0i64..15_000).prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec((0usize..3, step), 1..40)
+}
+
+/// Three workers at one lease. Only the last who acquired it may write, and the stored position never goes back.
+async fn three_workers(steps: Vec<(usize, Step)>) {
+    let (dir, store) = with_shards(&["a"]).await;
+    let mut store = Some(store);
+    let mut leases: [Option<Lease>; 3] = [None, None, None];
+    let (mut holder, mut renewed, mut now, mut stored) = (None, 0, 1_000_000, Position::TrimHorizon);
+    for (worker, step) in steps {
+        let table = store.as_ref().unwrap();
+        let holds = holder == Some(worker);
+        match (step, leases[worker].as_mut()) {
+            (Step::Acquire, _) => {
+                let free = holds || holder.is_none() || now - renewed >= 10_000;
+                match table.acquire(APP, "a", &format!("worker {worker}"), now).await {
+                    Ok(lease) => {
+                        assert!(free);
+                        assert_eq!(lease.checkpoint, stored);
+                        leases[worker] = Some(lease);
+                        (holder, renewed) = (Some(worker), now);
+                    }
+                    Err(error) => assert!(!free && matches!(error, LeaseError::Held { .. }), "{error}"),
+                }
+            }
+            (Step::Renew, Some(lease)) => {
+                let result = table.renew(lease, now).await;
+                assert_eq!(result.is_ok(), holds, "{result:?}");
+                if holds {
+                    renewed = now;
+                }
+            }
+            (Step::Checkpoint(position), Some(lease)) => {
+                let position = Position::at(position);
+                match table.checkpoint(lease, &position).await {
+                    Ok(()) => {
+                        assert!(holds && position >= stored);
+                        stored = position;
+                    }
+                    Err(LeaseError::Backwards { .. }) => assert!(holds && position < stored),
+                    Err(error) => assert!(!holds && matches!(error, LeaseError::Lost { .. }), "{error}"),
+                }
+            }
+            (Step::Release, Some(_)) => {
+                let result = table.release(leases[worker].take().unwrap()).await;
+                assert_eq!(result.is_ok(), holds, "{result:?}");
+                if holds {
+                    holder = None;
+                }
+            }
+            (Step::Pass(millis), _) => now += millis,
+            (Step::Restart, _) => {
+                drop(store.take());
+                store = Some(EmbeddedLeases::open(dir.path()).unwrap());
+                // The workers died with the process.
+                (leases, renewed) = ([None, None, None], 0);
+            }
+            (_, None) => {}
+        }
+        assert_eq!(store.as_ref().unwrap().list(APP).await.unwrap()[0].checkpoint, stored);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn only_the_last_to_acquire_writes_and_nothing_goes_back(steps in steps()) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(three_workers(steps));
     }
 }
