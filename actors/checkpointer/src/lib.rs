@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use snowmelt_leases::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
 use snowmelt_runtime::ack::Progress;
-use snowmelt_runtime::{Backoff, Failure, Ledger, StageContext, Step, Worker};
+use snowmelt_runtime::{Backoff, Failure, Ledger, NoAnswer, StageContext, Step, Worker};
 
 /// How often what is written.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl Checkpointer {
             return Ok(());
         };
         let position = Position::at(&ticket.position);
-        let written = cx.outside(self.store.checkpoint(&mut self.lease, &position)).await;
+        let written = cx.call(Duration::ZERO, self.store.checkpoint(&mut self.lease, &position)).await;
         if self.accept(written, cx).await? {
             self.stored = Some(ticket.number);
             self.written_ms = cx.clock().monotonic_ms();
@@ -76,7 +76,7 @@ impl Checkpointer {
         if now.saturating_sub(self.renewed_ms) < as_ms(self.options.renew_every) {
             return Ok(());
         }
-        let renewed = cx.outside(self.store.renew(&mut self.lease, cx.clock().now_ms())).await;
+        let renewed = cx.call(Duration::ZERO, self.store.renew(&mut self.lease, cx.clock().now_ms())).await;
         if self.accept(renewed, cx).await? {
             self.renewed_ms = now;
         }
@@ -84,28 +84,44 @@ impl Checkpointer {
     }
 
     /// True when the write is done; false when it is to be tried again later.
-    async fn accept(&mut self, result: Result<(), LeaseError>, cx: &StageContext) -> Result<bool, Failure> {
+    async fn accept(
+        &mut self,
+        result: Result<Result<(), LeaseError>, NoAnswer>,
+        cx: &StageContext,
+    ) -> Result<bool, Failure> {
+        let again = self.backoff.attempts() < self.options.max_attempts;
         match result {
-            Ok(()) => {
+            Ok(Ok(())) => {
                 self.backoff.reset();
                 Ok(true)
             }
-            Err(error @ LeaseError::Lost { .. }) => Err(Failure::LeaseLost { message: error.to_string() }),
-            Err(error) if error.is_retriable() && self.backoff.attempts() < self.options.max_attempts => {
-                let wait = self.backoff.next_wait();
-                tracing::warn!(group = %cx.group(), %error, attempt = self.backoff.attempts(), "lease table, trying again");
-                cx.outside(cx.clock().sleep(wait)).await;
+            Ok(Err(error @ LeaseError::Lost { .. })) => Err(Failure::LeaseLost { message: error.to_string() }),
+            Ok(Err(error)) if error.is_retriable() && again => {
+                self.back_off(&error, cx).await;
                 Ok(false)
             }
+            Err(error) if again => {
+                self.back_off(&error, cx).await;
+                Ok(false)
+            }
+            Ok(Err(error)) => Err(Failure::error(error)),
             Err(error) => Err(Failure::error(error)),
         }
     }
 
+    async fn back_off(&mut self, error: &dyn std::error::Error, cx: &StageContext) {
+        let wait = self.backoff.next_wait();
+        tracing::warn!(group = %cx.group(), error = %error, attempt = self.backoff.attempts(), "lease table, trying again");
+        cx.outside(cx.clock().sleep(wait)).await;
+    }
+
     async fn wait(&self, cx: &StageContext) {
+        // A checkpoint for every batch must not make this a busy loop.
+        let wait = self.options.every.max(Duration::from_millis(50));
         cx.rest(async {
             tokio::select! {
                 () = self.ledger.changed() => {}
-                () = cx.clock().sleep(self.options.every) => {}
+                () = cx.clock().sleep(wait) => {}
             }
         })
         .await;
@@ -136,17 +152,18 @@ impl Worker for Checkpointer {
         if self.ledger.progress().ended {
             loop {
                 let children = std::mem::take(&mut self.children);
-                let ended = cx.outside(self.store.end_shard(&mut self.lease, &children)).await;
+                let ended = cx.call(Duration::ZERO, self.store.end_shard(&mut self.lease, &children)).await;
                 self.children = children;
                 if self.accept(ended, cx).await? {
                     break;
                 }
             }
         }
-        let released = cx.outside(self.store.release(self.lease.clone())).await;
         // A lease that can't be given up expires by itself: the work is done and stored.
-        if let Err(error) = released {
-            tracing::warn!(group = %cx.group(), %error, "the lease was not released");
+        match cx.call(Duration::ZERO, self.store.release(self.lease.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(group = %cx.group(), %error, "the lease was not released"),
+            Err(error) => tracing::warn!(group = %cx.group(), %error, "the lease was not released"),
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use snowmelt_enrich::{Context, Enrich, OutRecord, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::{Lookup, Overlay, Resolver, SchemaKey, SchemaSource};
 use snowmelt_streams::{Origin, PutEntry, Record};
 
+use crate::Probe;
+
 /// Fewest records that are worth a hand-over to another thread.
 const MIN_RECORDS: usize = 16;
 
@@ -24,6 +26,7 @@ pub struct Work {
     pub stream: Arc<str>,
     pub records: Arc<[Record]>,
     pub now_micros: i64,
+    pub probe: Option<Probe>,
     /// Answers of this batch's look-ups: they hold for it even where the resolver keeps nothing.
     pub answers: Arc<[(SchemaKey, Lookup)]>,
 }
@@ -81,6 +84,9 @@ impl Work {
             let mut missing = Missing::default();
             let mut outputs = Outputs::default();
             for record in &self.records[range] {
+                if let Some(probe) = &self.probe {
+                    probe(record);
+                }
                 let place = record.sequence.to_string();
                 let cx = Context {
                     now_micros: self.now_micros,

@@ -21,6 +21,9 @@ use crate::chunk::{Chunk, Missing, Work};
 /// Rounds of look-ups past which a batch fails: every round brings schemas that were missing, so few are ever needed.
 const MAX_ROUNDS: usize = 16;
 
+/// Sees every record before it is enriched, on the core that does it.
+pub type Probe = Arc<dyn Fn(&Record) + Send + Sync>;
+
 /// Where the enricher's outputs go.
 pub struct Outlets {
     /// Enriched events.
@@ -38,12 +41,20 @@ pub struct Enricher {
     /// Name of the source, part of every record's seed.
     stream: Arc<str>,
     outlets: Outlets,
+    probe: Option<Probe>,
 }
 
 impl Enricher {
     /// An enricher of the records of `stream`.
     pub fn new(enrich: Arc<Enrich>, resolver: Arc<Resolver>, stream: &str, outlets: Outlets) -> Self {
-        Self { enrich, resolver, stream: stream.into(), outlets }
+        Self { enrich, resolver, stream: stream.into(), outlets, probe: None }
+    }
+
+    /// The same, with something that sees every record first: how a test makes one of them poison.
+    #[must_use]
+    pub fn with_probe(mut self, probe: Option<Probe>) -> Self {
+        self.probe = probe;
+        self
     }
 
     async fn enrich(&self, records: Vec<Record>, cx: &StageContext) -> Result<Vec<Chunk>, Failure> {
@@ -54,6 +65,7 @@ impl Enricher {
             records: records.into(),
             now_micros: cx.clock().now_micros(),
             answers: Arc::from([]),
+            probe: self.probe.clone(),
         };
         let mut answers: Vec<(SchemaKey, Lookup)> = Vec::new();
         let mut todo = chunk::cut(work.records.len(), cx.cores().count());

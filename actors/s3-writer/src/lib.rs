@@ -18,7 +18,6 @@ pub struct S3Writer {
     config: Arc<S3LoaderConfig>,
     bad: Port<Batch<PutEntry>>,
     backoff: Backoff,
-    max_attempts: u32,
 }
 
 impl S3Writer {
@@ -26,7 +25,7 @@ impl S3Writer {
     pub fn new(store: Arc<dyn ObjectStore>, config: Arc<S3LoaderConfig>, bad: Port<Batch<PutEntry>>) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(200), Duration::from_secs(30)).at_least(Duration::from_millis(50));
-        Self { store, config, bad, backoff, max_attempts: 12 }
+        Self { store, config, bad, backoff }
     }
 
     async fn render(&self, records: Vec<Record>, cx: &StageContext) -> Result<Rendered, Failure> {
@@ -38,19 +37,22 @@ impl S3Writer {
 
     async fn put(&mut self, object: Object, cx: &StageContext) -> Result<(), Failure> {
         loop {
-            match cx.outside(self.store.put(&object.key, object.bytes.clone(), object.headers)).await {
-                Ok(()) => {
+            let put = self.store.put(&object.key, object.bytes.clone(), object.headers);
+            let reason = match cx.call(Duration::ZERO, put).await {
+                Ok(Ok(())) => {
                     self.backoff.reset();
                     tracing::debug!(group = %cx.group(), key = object.key, bytes = object.bytes.len(), events = object.events, "object");
                     return Ok(());
                 }
-                Err(error) if error.is_retriable() && self.backoff.attempts() < self.max_attempts => {
-                    let wait = self.backoff.next_wait();
-                    tracing::warn!(group = %cx.group(), key = object.key, %error, attempt = self.backoff.attempts(), "put failed, trying again");
-                    cx.outside(cx.clock().sleep(wait)).await;
-                }
-                Err(error) => return Err(Failure::error(error)),
-            }
+                Ok(Err(error)) if error.is_retriable() => error.to_string(),
+                Err(error) => error.to_string(),
+                Ok(Err(error)) => return Err(Failure::error(error)),
+            };
+            // A store is waited for without end: its shard stands still, in bounded memory, and nothing is lost. To start
+            // the group again would help nobody, and would look as if the records were to blame.
+            let wait = self.backoff.next_wait();
+            tracing::warn!(group = %cx.group(), key = object.key, reason, attempt = self.backoff.attempts(), "put failed, trying again");
+            cx.outside(cx.clock().sleep(wait)).await;
         }
     }
 

@@ -2,13 +2,19 @@
 //!
 //! The reader opens a ticket in the group's ledger for each page, so that the checkpoint can only move past what is
 //! durable. It waits when the mailbox after it is full, and then asks the stream for nothing more.
+//!
+//! While a record is suspected of killing its group it reads with care ([`Careful`]): one small batch at a time.
+
+mod poison;
+
+pub use crate::poison::Careful;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use snowmelt_runtime::observe::Metric;
 use snowmelt_runtime::{Backoff, Batch, Failure, Ledger, Port, StageContext, Step, Worker};
-use snowmelt_streams::{Page, ReadLimit, Record, ShardCursor, StreamError};
+use snowmelt_streams::{Page, ReadLimit, Record, ShardCursor};
 
 /// How a shard is read.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +41,7 @@ pub struct ShardReader {
     outs: Vec<Port<Batch<Record>>>,
     backoff: Backoff,
     ended: bool,
+    careful: Option<Careful>,
     lag: Option<metrics::Gauge>,
 }
 
@@ -48,24 +55,44 @@ impl ShardReader {
     ) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(250), Duration::from_secs(10)).at_least(Duration::from_millis(50));
-        Self { cursor, options, ledger, outs, backoff, ended: false, lag: None }
+        Self { cursor, options, ledger, outs, backoff, ended: false, careful: None, lag: None }
+    }
+
+    /// The same reader, but one small batch at a time until what is suspect is durable; then the group ends.
+    #[must_use]
+    pub fn with_care(mut self, careful: Careful) -> Self {
+        self.options.limit.records = self.options.limit.records.min(careful.limit()).max(1);
+        self.careful = Some(careful);
+        self
     }
 
     async fn read(&mut self, cx: &StageContext) -> Result<Option<Page>, Failure> {
-        match cx.outside(self.cursor.next(self.options.limit, self.options.wait)).await {
-            Ok(page) => {
+        let again = self.backoff.attempts() < self.options.max_attempts;
+        let wait = self.options.wait;
+        // Dropping the read loses nothing: a request to drain need not wait for it.
+        let outcome = tokio::select! {
+            outcome = cx.call(wait, self.cursor.next(self.options.limit, wait)) => outcome,
+            () = cx.drain_requested() => return Ok(None),
+        };
+        match outcome {
+            Ok(Ok(page)) => {
                 self.backoff.reset();
                 Ok(Some(page))
             }
-            Err(error) if error.is_retriable() && self.backoff.attempts() < self.options.max_attempts => {
+            Ok(Err(error)) if error.is_retriable() && again => {
                 self.retry(&error, cx).await;
                 Ok(None)
             }
+            Err(error) if again => {
+                self.retry(&error, cx).await;
+                Ok(None)
+            }
+            Ok(Err(error)) => Err(Failure::error(error)),
             Err(error) => Err(Failure::error(error)),
         }
     }
 
-    async fn retry(&mut self, error: &StreamError, cx: &StageContext) {
+    async fn retry(&mut self, error: &dyn std::error::Error, cx: &StageContext) {
         let wait = self.backoff.next_wait();
         tracing::warn!(group = %cx.group(), error = %error, attempt = self.backoff.attempts(), "read failed, trying again");
         cx.back_off(wait).await;
@@ -80,6 +107,41 @@ impl ShardReader {
     }
 }
 
+impl ShardReader {
+    /// Sends records that follow each other, with one acknowledgement, to every one of the outs.
+    async fn send(&self, records: Vec<Record>, cx: &StageContext) -> Result<(), Failure> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let bytes = records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
+        let ack = self.ledger.open(last.sequence.to_string(), records.len());
+        cx.stats().handled(records.len(), bytes);
+        for out in &self.outs {
+            // Records are shared bytes: a copy costs no copy of the data.
+            out.send(Batch::new(records.clone(), bytes, ack.split()), cx).await?;
+        }
+        ack.delivered();
+        Ok(())
+    }
+
+    /// Sends a page and waits until it is durable; condemned records go to the bad stream. True when care may end.
+    async fn send_with_care(&self, careful: &Careful, page: Page, cx: &StageContext) -> Result<bool, Failure> {
+        // At the tip everything that was suspect has been read, or is past the stream's retention.
+        let Some(last) = page.records.last() else { return Ok(true) };
+        let passed = careful.is_passed_by(last);
+        let mut run = Vec::new();
+        for record in page.records {
+            if let Some(reason) = careful.condemns(&record) {
+                self.send(std::mem::take(&mut run), cx).await?;
+                careful.quarantine(&record, reason, &self.ledger, cx).await?;
+            } else {
+                run.push(record);
+            }
+        }
+        self.send(run, cx).await?;
+        cx.rest(self.ledger.settled()).await;
+        Ok(passed)
+    }
+}
+
 #[async_trait(?Send)]
 impl Worker for ShardReader {
     async fn step(&mut self, cx: &StageContext) -> Result<Step, Failure> {
@@ -88,22 +150,20 @@ impl Worker for ShardReader {
         }
         let Some(page) = self.read(cx).await? else { return Ok(Step::Continue) };
         self.observe_lag(&page, cx);
-        if let Some(last) = page.records.last() {
-            let bytes = page.records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
-            let ack = self.ledger.open(last.sequence.to_string(), page.records.len());
-            cx.stats().handled(page.records.len(), bytes);
-            for out in &self.outs {
-                // Records are shared bytes: a copy costs no copy of the data.
-                out.send(Batch::new(page.records.clone(), bytes, ack.split()), cx).await?;
-            }
-            ack.delivered();
-        }
         self.ended = page.end_of_shard;
-        Ok(if self.ended { Step::Done } else { Step::Continue })
+        let passed = match &self.careful {
+            None => {
+                self.send(page.records, cx).await?;
+                false
+            }
+            Some(careful) => self.send_with_care(careful, page, cx).await?,
+        };
+        Ok(if self.ended || passed { Step::Done } else { Step::Continue })
     }
 
     async fn finish(self: Box<Self>, _cx: &StageContext) -> Result<(), Failure> {
         self.ledger.seal(self.ended);
-        self.outs.into_iter().try_for_each(Port::close)
+        self.outs.into_iter().try_for_each(Port::close)?;
+        self.careful.map_or(Ok(()), Careful::close)
     }
 }

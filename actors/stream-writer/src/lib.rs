@@ -36,9 +36,9 @@ impl StreamWriter {
     async fn put(&mut self, mut chunk: Vec<PutEntry>, cx: &StageContext) -> Result<(), Failure> {
         loop {
             // Payloads are shared bytes: a copy for a possible retry costs no copy of the data.
-            let outcome = cx.outside(self.streams.put(&self.stream, chunk.clone(), Some(&self.producer))).await;
-            let reason = match outcome {
-                Ok(outcomes) => {
+            let put = self.streams.put(&self.stream, chunk.clone(), Some(&self.producer));
+            let reason = match cx.call(Duration::ZERO, put).await {
+                Ok(Ok(outcomes)) => {
                     let (rest, reason) = self.refused(chunk, outcomes)?;
                     chunk = rest;
                     match reason {
@@ -49,8 +49,9 @@ impl StreamWriter {
                         Some(reason) => reason,
                     }
                 }
-                Err(error @ StreamError::Unavailable { .. }) => error.to_string(),
-                Err(error) => return Err(Failure::error(error)),
+                Ok(Err(error @ StreamError::Unavailable { .. })) => error.to_string(),
+                Err(error) => error.to_string(),
+                Ok(Err(error)) => return Err(Failure::error(error)),
             };
             let wait = self.backoff.next_wait();
             tracing::warn!(group = %cx.group(), stream = self.stream, reason, attempt = self.backoff.attempts(), "put failed, trying again");
@@ -60,8 +61,7 @@ impl StreamWriter {
         }
     }
 
-    /// What has to be put again: everything from the first entry that was refused for the moment, so that nothing
-    /// overtakes it. Stored entries after it are dropped as duplicates by their origin, or repeated (at least once).
+    /// What has to be put again, in order, before anything newer.
     fn refused(
         &self,
         chunk: Vec<PutEntry>,

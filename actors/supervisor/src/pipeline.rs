@@ -8,6 +8,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 use actix_rt::ArbiterHandle;
 use futures_util::future::BoxFuture;
 use futures_util::future::LocalBoxFuture;
+use snowmelt_runtime::isolate::Care;
 use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
 use snowmelt_runtime::{Clock, Cores, Failure, Group, GroupContext, GroupId};
 
@@ -26,11 +27,13 @@ pub trait GroupSource: Send + Sync + 'static {
     /// The shards that can be read now: not ended, their parents done, ours to take.
     fn discover(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<ShardPlan>, Failure>>;
 
-    /// Builds and starts the group of a shard, from its last checkpoint.
+    /// Builds and starts the group of a shard, from its last checkpoint; with `care`, so that the record which kills it is
+    /// found.
     fn build(
         self: Arc<Self>,
         plan: ShardPlan,
         context: GroupContext,
+        care: Option<Care>,
     ) -> LocalBoxFuture<'static, Result<Group, Failure>>;
 
     /// Whether the shard was read to its end.
@@ -198,7 +201,9 @@ impl Handler<ShardEvent> for PipelineSupervisor {
             ShardOutcome::GaveUp(failure) => {
                 self.shards.remove(&event.shard);
                 let now_ms = self.clock.now_ms();
-                match self.restarts.failed(now_ms, now_ms, fastrand::f64()) {
+                // The window is counted by the clock that only grows: setting the other must not forgive or pile up.
+                let failed_ms = self.clock.monotonic_ms().cast_signed();
+                match self.restarts.failed(failed_ms, failed_ms, fastrand::f64()) {
                     Verdict::Restart(wait) => {
                         let id = GroupId { pipeline: self.spec.name.clone(), shard: event.shard.clone() };
                         let until_ms = now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));

@@ -6,10 +6,14 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
 };
+use actix_rt::{Arbiter, ArbiterHandle};
+use snowmelt_runtime::ack::Progress;
 use snowmelt_runtime::group::GroupEnd;
+use snowmelt_runtime::isolate::{Blame, Isolation};
 use snowmelt_runtime::observe::Metric;
 use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
-use snowmelt_runtime::{Failure, Group, GroupContext};
+use snowmelt_runtime::{Clock, Failure, Group, GroupContext};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{GroupSource, ShardPlan};
@@ -62,6 +66,8 @@ pub struct ShardOptions {
     pub policy: RestartPolicy,
     /// Without progress for this long while it works, an actor counts as hung.
     pub heartbeat: Duration,
+    /// A drain that takes longer is given up; what is not finished is read again at the next start.
+    pub drain: Duration,
 }
 
 /// The supervisor of one shard.
@@ -75,7 +81,12 @@ pub struct ShardSupervisor {
     restarts: Restarts,
     intent: Intent,
     generation: u64,
-    started_ms: i64,
+    /// When the group was started, by the clock that only grows.
+    started_ms: u64,
+    /// Which record may be to blame for the group's deaths.
+    isolation: Isolation,
+    /// The failure being handled is a step of looking for that record.
+    isolating: bool,
     running: Option<Running>,
     /// Between a failure and the next start.
     backing_off: bool,
@@ -88,8 +99,59 @@ struct Running {
     drain: CancellationToken,
 }
 
+/// How long an event loop may take to answer before a group is built on another.
+const ARBITER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether an event loop turns.
+async fn turns(arbiter: &ArbiterHandle, patience: Duration) -> bool {
+    let (answer, answered) = oneshot::channel();
+    // Whoever asked may have given up meanwhile.
+    arbiter.spawn_fn(move || answer.send(()).unwrap_or(()))
+        && matches!(tokio::time::timeout(patience, answered).await, Ok(Ok(())))
+}
+
+/// Where a group died, if its records may be to blame: an actor with a mailbox failed, or lost a batch.
+struct Evidence {
+    progress: Progress,
+}
+
+impl Evidence {
+    fn of(group: &Group, end: &GroupEnd) -> Option<Self> {
+        let GroupEnd::Failed { actor, failure } = end else { return None };
+        let handles = |actor: &str| group.actors().iter().any(|seen| seen.actor == actor && seen.mailbox.is_some());
+        let suspicious = handles(actor) || matches!(failure, Failure::Unacknowledged { .. });
+        let progress = group.progress().filter(|_| suspicious)?;
+        Some(Self { progress })
+    }
+}
+
+/// Waits for a group's end; a hang, or a drain without end, is one too.
+async fn watch(group: &mut Group, options: ShardOptions, clock: &Clock) -> GroupEnd {
+    let heartbeat_ms = u64::try_from(options.heartbeat.as_millis()).unwrap_or(u64::MAX);
+    let asked = group.drain_switch();
+    let overdue = async {
+        asked.cancelled().await;
+        clock.sleep(options.drain).await;
+    };
+    tokio::pin!(overdue);
+    loop {
+        tokio::select! {
+            end = group.ended() => return end,
+            () = &mut overdue => {
+                let failure = Failure::message(format!("not drained within {} ms", options.drain.as_millis()));
+                return GroupEnd::Failed { actor: "drain".to_owned(), failure };
+            }
+            () = clock.sleep(options.heartbeat / 4) => {
+                if let Some((actor, failure)) = group.hung(heartbeat_ms) {
+                    return GroupEnd::Failed { actor, failure };
+                }
+            }
+        }
+    }
+}
+
 impl ShardSupervisor {
-    /// Starts the supervisor on the event loop that its group uses.
+    /// Starts the supervisor on the caller's event loop: not its group's, so that a blocked one can be seen.
     pub fn spawn(
         plan: ShardPlan,
         source: Arc<dyn GroupSource>,
@@ -107,7 +169,9 @@ impl ShardSupervisor {
             restarts: Restarts::new(options.policy),
             intent: Intent::Run,
             generation: 0,
-            started_ms: context.clock.now_ms(),
+            started_ms: context.clock.monotonic_ms(),
+            isolation: Isolation::default(),
+            isolating: false,
             context,
             running: None,
             backing_off: false,
@@ -118,16 +182,28 @@ impl ShardSupervisor {
     fn build(&mut self, ctx: &mut Context<Self>) {
         self.generation += 1;
         self.backing_off = false;
-        self.started_ms = self.context.clock.now_ms();
+        self.started_ms = self.context.clock.monotonic_ms();
         let generation = self.generation;
         self.tree.update(&self.context.id, |status| {
             status.state = GroupState::Starting;
             status.generation = generation;
         });
-        let building = Arc::clone(&self.source).build(self.plan.clone(), self.context.clone());
-        ctx.spawn(building.into_actor(self).map(|built, supervisor, ctx| match built {
-            Ok(group) => supervisor.run(group, ctx),
-            Err(failure) => supervisor.failed("build".to_owned(), failure, ctx),
+        let (source, plan, mut context) = (Arc::clone(&self.source), self.plan.clone(), self.context.clone());
+        let (care, heartbeat) = (self.isolation.care().cloned(), self.options.heartbeat);
+        let building = async move {
+            if !turns(&context.arbiter, heartbeat.min(ARBITER_PATIENCE)).await {
+                tracing::error!(group = %context.id, "its event loop is blocked, going on with a new one");
+                context.arbiter = Arbiter::new().handle();
+            }
+            let arbiter = context.arbiter.clone();
+            (source.build(plan, context, care).await, arbiter)
+        };
+        ctx.spawn(building.into_actor(self).map(|(built, arbiter), supervisor, ctx| {
+            supervisor.context.arbiter = arbiter;
+            match built {
+                Ok(group) => supervisor.run(group, ctx),
+                Err(failure) => supervisor.failed("build".to_owned(), failure, ctx),
+            }
         }));
     }
 
@@ -144,26 +220,31 @@ impl ShardSupervisor {
             status.actors = actors;
         });
         tracing::info!(group = %self.context.id, generation, "group started");
-        let heartbeat = self.options.heartbeat;
-        let clock = self.context.clock.clone();
+        let (options, clock) = (self.options, self.context.clock.clone());
         let watched = async move {
-            let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
-            loop {
-                tokio::select! {
-                    end = group.ended() => return end,
-                    () = clock.sleep(heartbeat / 2) => {
-                        if let Some((actor, failure)) = group.hung(heartbeat_ms) {
-                            return GroupEnd::Failed { actor, failure };
-                        }
-                    }
-                }
-            }
+            let end = watch(&mut group, options, &clock).await;
+            let blame = Evidence::of(&group, &end);
+            (end, blame)
         };
-        ctx.spawn(watched.into_actor(self).map(|end, supervisor, ctx| supervisor.ended(end, ctx)));
+        ctx.spawn(
+            watched.into_actor(self).map(|(end, evidence), supervisor, ctx| supervisor.ended(end, evidence, ctx)),
+        );
     }
 
-    fn ended(&mut self, end: GroupEnd, ctx: &mut Context<Self>) {
-        self.running = None;
+    fn ended(&mut self, end: GroupEnd, evidence: Option<Evidence>, ctx: &mut Context<Self>) {
+        let running = self.running.take();
+        match &end {
+            GroupEnd::Drained => self.isolation.drained(),
+            // What happens while a group is made to end says little about its records.
+            GroupEnd::Failed { .. } if running.is_some_and(|running| running.drain.is_cancelled()) => {}
+            GroupEnd::Failed { failure, .. } => {
+                if let Some(evidence) = evidence
+                    && self.isolation.died(&evidence.progress, failure) == Blame::Isolating
+                {
+                    self.isolating = true;
+                }
+            }
+        }
         match end {
             GroupEnd::Failed { actor, failure } => self.failed(actor, failure, ctx),
             GroupEnd::Drained if self.intent == Intent::Stop => self.stopped(),
@@ -189,7 +270,16 @@ impl ShardSupervisor {
 
     fn failed(&mut self, actor: String, failure: Failure, ctx: &mut Context<Self>) {
         let now_ms = self.context.clock.now_ms();
-        let verdict = self.restarts.failed(now_ms, self.started_ms, fastrand::f64());
+        let verdict = if std::mem::take(&mut self.isolating) {
+            if let Some(care) = self.isolation.care() {
+                let (limit, condemned) = (care.limit, care.condemned.len());
+                tracing::warn!(group = %self.context.id, limit, condemned, "looking for the record that kills the group");
+            }
+            Verdict::Restart(self.restarts.isolating(fastrand::f64()))
+        } else {
+            let (now, started) = (self.context.clock.monotonic_ms(), self.started_ms);
+            self.restarts.failed(now.cast_signed(), started.cast_signed(), fastrand::f64())
+        };
         let restarts = self.restarts.total();
         let id = self.context.id.clone();
         metrics::counter!(Metric::Restarts.name(), "pipeline" => id.pipeline.clone(), "shard" => id.shard.clone())

@@ -20,6 +20,24 @@ use crate::trouble::{Outcome, Trouble};
 /// How long Postgres may take to answer at the start.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Opens a bucket by its name.
+pub type OpenBucket = Arc<dyn Fn(&str) -> Outcome<Arc<dyn ObjectStore>> + Send + Sync>;
+
+/// What groups work with. Tests put their own stores in.
+#[derive(Clone)]
+pub struct Stores {
+    /// Streams.
+    pub streams: Arc<dyn Streams>,
+    /// Leases and checkpoints.
+    pub leases: Arc<dyn LeaseStore>,
+    /// Objects.
+    pub bucket: OpenBucket,
+    /// Tables, when a definition has some.
+    pub warehouse: Option<Warehouse>,
+    /// Time.
+    pub clock: Clock,
+}
+
 /// The open stores.
 pub struct Backends {
     /// Streams.
@@ -68,11 +86,15 @@ impl Backends {
         })
     }
 
-    /// The objects of one bucket: a folder of its name.
-    pub fn bucket(&self, name: &str) -> Outcome<Arc<dyn ObjectStore>> {
-        let store =
-            DirectoryStore::open(self.objects_dir.join(name)).map_err(|error| Trouble::caused("objects", error))?;
-        Ok(Arc::new(store))
+    /// The stores as groups see them.
+    pub fn stores(&self) -> Stores {
+        Stores {
+            streams: Arc::clone(&self.streams),
+            leases: Arc::clone(&self.leases),
+            bucket: directories(self.objects_dir.clone()),
+            warehouse: self.warehouse.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// What other commands have to know.
@@ -118,6 +140,14 @@ impl Backends {
         }
         Ok(())
     }
+}
+
+/// The objects of a bucket in a folder of its name.
+pub fn directories(root: PathBuf) -> OpenBucket {
+    Arc::new(move |name| {
+        let store = DirectoryStore::open(root.join(name)).map_err(|error| Trouble::caused("objects", error))?;
+        Ok(Arc::new(store) as Arc<dyn ObjectStore>)
+    })
 }
 
 async fn open_streams(plan: &Plan, data_dir: &Path) -> Outcome<EmbeddedStreams> {

@@ -8,26 +8,44 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enrich::Enrich;
-use snowmelt_enricher::{Enricher, Outlets};
+use snowmelt_enricher::{Enricher, Outlets, Probe};
 use snowmelt_iglu::Resolver;
-use snowmelt_leases::{Lease, LeaseStore, Position, ShardInfo};
+use snowmelt_leases::{Lease, Position, ShardInfo};
 use snowmelt_objects::{ObjectStore, S3LoaderConfig};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
-use snowmelt_runtime::Clock;
+use snowmelt_runtime::fault::FaultHook;
+use snowmelt_runtime::isolate::Care;
 use snowmelt_runtime::{Batch, Failure, Group, GroupBuilder, GroupContext, Ledger, MailboxLimits, Port};
 use snowmelt_s3_writer::S3Writer;
-use snowmelt_shard_reader::{ReaderOptions, ShardReader};
+use snowmelt_shard_reader::{Careful, ReaderOptions, ShardReader};
 use snowmelt_stream_writer::StreamWriter;
-use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt, Streams};
+use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt};
 use snowmelt_supervisor::{GroupSource, ShardPlan};
-use snowmelt_warehouse::{BadRowLoader, EventLoader, LoaderOptions, ProgressKey, Warehouse};
+use snowmelt_warehouse::{BadRowLoader, EventLoader, LoaderOptions, ProgressKey};
 
 use crate::definition::model::{
     BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Target, Work,
 };
-use crate::run::backends::Backends;
+use crate::run::backends::Stores;
 use crate::run::settings;
 use crate::trouble::{Outcome, Trouble};
+
+/// What no definition says: for tests, and the defaults for everybody else.
+#[derive(Clone)]
+pub struct Tuning {
+    /// How long one call to a stream or a store may take.
+    pub call_timeout: Duration,
+    /// Faults on purpose.
+    pub faults: Option<Arc<dyn FaultHook>>,
+    /// Sees every record before it is enriched.
+    pub probe: Option<Probe>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { call_timeout: Duration::from_secs(60), faults: None, probe: None }
+    }
+}
 
 /// Builds the groups of one definition.
 pub struct ShardGroups {
@@ -36,10 +54,8 @@ pub struct ShardGroups {
     source: Source,
     limits: Limits,
     job: Job,
-    streams: Arc<dyn Streams>,
-    leases: Arc<dyn LeaseStore>,
-    warehouse: Option<Warehouse>,
-    clock: Clock,
+    stores: Stores,
+    tuning: Tuning,
 }
 
 /// What the groups of a definition do.
@@ -56,12 +72,12 @@ enum SinkSetup {
 
 impl ShardGroups {
     /// Reads what the definition names: resolver, enrichments, patterns.
-    pub async fn new(definition: Definition, backends: &Backends) -> Outcome<Self> {
+    pub async fn new(definition: Definition, stores: Stores, tuning: Tuning) -> Outcome<Self> {
         let source = definition
             .source()
             .cloned()
             .ok_or_else(|| Trouble::user(format!("{} reads no stream", definition.name)))?;
-        let clock = &backends.clock;
+        let clock = &stores.clock;
         let job = match definition.work {
             Work::Enrich(work) => {
                 let enrich = settings::enrich(&work).await?;
@@ -75,7 +91,7 @@ impl ShardGroups {
                     .map(|sink| match &sink.target {
                         Target::S3 { .. } => {
                             let config = Arc::new(settings::s3_loader(sink, &definition.file)?);
-                            Ok(SinkSetup::Objects { store: backends.bucket(config.keys.bucket())?, config })
+                            Ok(SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config })
                         }
                         Target::Postgres { resolver } => {
                             Ok(SinkSetup::Tables { resolver: settings::resolver(resolver, clock)? })
@@ -92,10 +108,8 @@ impl ShardGroups {
             source,
             limits: definition.limits,
             job,
-            streams: Arc::clone(&backends.streams),
-            leases: Arc::clone(&backends.leases),
-            warehouse: backends.warehouse.clone(),
-            clock: backends.clock.clone(),
+            stores,
+            tuning,
         })
     }
 
@@ -108,7 +122,7 @@ impl ShardGroups {
     }
 
     async fn infos(&self) -> Result<Vec<ShardInfo>, Failure> {
-        let description = self.streams.describe(&self.source.stream).await.map_err(Failure::error)?;
+        let description = self.stores.streams.describe(&self.source.stream).await.map_err(Failure::error)?;
         Ok(description
             .shards
             .into_iter()
@@ -124,31 +138,57 @@ impl ShardGroups {
     async fn sync(&self) -> Result<Vec<Lease>, Failure> {
         let initial = if self.source.latest { Position::Latest } else { Position::TrimHorizon };
         let infos = self.infos().await?;
-        self.leases.sync(&self.application, &self.source.stream, &infos, &initial).await.map_err(Failure::error)
+        self.stores.leases.sync(&self.application, &self.source.stream, &infos, &initial).await.map_err(Failure::error)
     }
 
-    async fn start(&self, plan: &ShardPlan, context: GroupContext) -> Result<Group, Failure> {
+    async fn start(&self, plan: &ShardPlan, context: GroupContext, care: Option<Care>) -> Result<Group, Failure> {
         let now_ms = context.clock.now_ms();
-        let lease =
-            self.leases.acquire(&self.application, &plan.shard, &self.owner, now_ms).await.map_err(Failure::error)?;
+        let lease = self
+            .stores
+            .leases
+            .acquire(&self.application, &plan.shard, &self.owner, now_ms)
+            .await
+            .map_err(Failure::error)?;
         let children = self.infos().await?.into_iter().filter(|info| info.parents.contains(&plan.shard)).collect();
         let from = start_at(&lease.checkpoint)?;
-        let cursor =
-            self.streams.open(&self.source.stream, &ShardId::new(&plan.shard), &from).await.map_err(Failure::error)?;
+        let cursor = self
+            .stores
+            .streams
+            .open(&self.source.stream, &ShardId::new(&plan.shard), &from)
+            .await
+            .map_err(Failure::error)?;
         tracing::info!(group = %context.id, checkpoint = %lease.checkpoint, "reading");
 
         let ledger = Ledger::new();
         let mut builder = GroupBuilder::new(context);
-        let options = CheckpointOptions { every: self.limits.checkpoint_every, ..CheckpointOptions::default() };
-        let (store, checkpoints) = (Arc::clone(&self.leases), ledger.clone());
+        builder.set_ledger(ledger.clone());
+        builder.set_call_timeout(self.tuning.call_timeout);
+        if let Some(faults) = &self.tuning.faults {
+            builder.set_faults(Arc::clone(faults));
+        }
+        // With care every batch is checkpointed, so that the next group begins where this one died.
+        let every = if care.is_some() { Duration::ZERO } else { self.limits.checkpoint_every };
+        let careful = care.is_some();
+        let options = CheckpointOptions { every, ..CheckpointOptions::default() };
+        let (store, checkpoints) = (Arc::clone(&self.stores.leases), ledger.clone());
         builder.worker("checkpointer", move || Checkpointer::new(store, lease, children, checkpoints, options));
         let outs = match &self.job {
-            Job::Enrich { work, enrich, resolver } => vec![self.enrich(&mut builder, work, enrich, resolver)],
-            Job::Load { work, sinks } => self.load(&mut builder, work, sinks).await?,
+            Job::Enrich { work, enrich, resolver } => vec![self.enrich(&mut builder, work, enrich, resolver, careful)],
+            Job::Load { work, sinks } => self.load(&mut builder, work, sinks, careful).await?,
         };
         let limit = ReadLimit { records: self.source.max_records, bytes: self.source.max_bytes };
         let options = ReaderOptions { limit, ..ReaderOptions::default() };
-        builder.worker("shard-reader", move || ShardReader::new(cursor, options, ledger, outs));
+        let careful = care.map(|care| {
+            let bad = self.bad_writer(&mut builder, " poison", self.job.bad());
+            Careful::new(care, bad, settings::processor(self.job.artifact()))
+        });
+        builder.worker("shard-reader", move || {
+            let reader = ShardReader::new(cursor, options, ledger, outs);
+            match careful {
+                Some(careful) => reader.with_care(careful),
+                None => reader,
+            }
+        });
         Ok(builder.finish())
     }
 
@@ -159,13 +199,18 @@ impl ShardGroups {
         work: &EnrichWork,
         enrich: &Arc<Enrich>,
         resolver: &Arc<Resolver>,
+        careful: bool,
     ) -> Port<Batch<Record>> {
-        let good = self.stream_chain(builder, "good", &work.good, work.batch);
-        let bad = self.stream_chain(builder, "bad", &work.bad, work.batch);
-        let failed = work.failed.as_ref().map(|stream| self.stream_chain(builder, "failed", stream, work.batch));
+        let rules = rules(work.batch, careful);
+        let good = self.stream_chain(builder, "good", &work.good, rules);
+        let bad = self.stream_chain(builder, "bad", &work.bad, rules);
+        let failed = work.failed.as_ref().map(|stream| self.stream_chain(builder, "failed", stream, rules));
         let outlets = Outlets { good, bad, failed };
         let (enrich, resolver, stream) = (Arc::clone(enrich), Arc::clone(resolver), self.source.stream.clone());
-        builder.stage("enricher", self.mailbox(), move || Enricher::new(enrich, resolver, &stream, outlets))
+        let probe = self.tuning.probe.clone();
+        builder.stage("enricher", self.mailbox(), move || {
+            Enricher::new(enrich, resolver, &stream, outlets).with_probe(probe)
+        })
     }
 
     /// batcher ► writer of one stream.
@@ -174,16 +219,15 @@ impl ShardGroups {
         builder: &mut GroupBuilder,
         what: &str,
         stream: &str,
-        batch: BatchLimits,
+        rules: BatchRules,
     ) -> Port<Batch<PutEntry>> {
         let writer = self.stream_writer(builder, &format!("stream-writer {what}"), stream);
-        let rules = rules(batch);
         builder.stage(&format!("batcher {what}"), self.mailbox(), move || Batcher::new(rules, writer))
     }
 
     fn stream_writer(&self, builder: &mut GroupBuilder, name: &str, stream: &str) -> Port<Batch<PutEntry>> {
         let producer = self.producer(&builder.context().id.shard);
-        let (streams, stream) = (Arc::clone(&self.streams), stream.to_owned());
+        let (streams, stream) = (Arc::clone(&self.stores.streams), stream.to_owned());
         builder.stage(name, self.mailbox(), move || StreamWriter::new(streams, stream, producer))
     }
 
@@ -193,6 +237,7 @@ impl ShardGroups {
         builder: &mut GroupBuilder,
         work: &Load,
         sinks: &[SinkSetup],
+        careful: bool,
     ) -> Result<Vec<Port<Batch<Record>>>, Failure> {
         let mut outs = Vec::new();
         for (number, (sink, setup)) in work.sinks.iter().zip(sinks).enumerate() {
@@ -218,7 +263,7 @@ impl ShardGroups {
                     })
                 }
             };
-            let rules = rules(sink.batch);
+            let rules = rules(sink.batch, careful);
             outs.push(builder.stage(&format!("batcher{suffix}"), self.mailbox(), move || Batcher::new(rules, writer)));
         }
         Ok(outs)
@@ -228,16 +273,18 @@ impl ShardGroups {
         // Sinks have positions of their own: each is a producer of its own.
         let mut producer = self.producer(&builder.context().id.shard);
         producer.0.push_str(suffix);
-        let (streams, stream) = (Arc::clone(&self.streams), stream.to_owned());
+        let (streams, stream) = (Arc::clone(&self.stores.streams), stream.to_owned());
         builder.stage(&format!("stream-writer bad{suffix}"), self.mailbox(), move || {
             StreamWriter::new(streams, stream, producer)
         })
     }
 
     async fn loader(&self, sink: &LoadSink, resolver: &Arc<Resolver>) -> Result<Loader, Failure> {
-        let warehouse = self.warehouse.clone().ok_or_else(|| Failure::message("no warehouse is open"))?;
-        let options =
-            LoaderOptions::new(settings::processor("snowmelt-postgres-loader"), settings::iglu_clock(&self.clock));
+        let warehouse = self.stores.warehouse.clone().ok_or_else(|| Failure::message("no warehouse is open"))?;
+        let options = LoaderOptions::new(
+            settings::processor("snowmelt-postgres-loader"),
+            settings::iglu_clock(&self.stores.clock),
+        );
         let schemas = Arc::clone(resolver);
         Ok(match sink.purpose {
             Purpose::Bad => Loader::BadRows(BadRowLoader::new(warehouse, schemas, options)),
@@ -248,8 +295,28 @@ impl ShardGroups {
     }
 }
 
-fn rules(batch: BatchLimits) -> BatchRules {
-    BatchRules { max_bytes: batch.max_bytes, max_records: batch.max_records, max_age: batch.max_age }
+/// With care nothing is gathered: the next batch is read when this one is durable.
+fn rules(batch: BatchLimits, careful: bool) -> BatchRules {
+    let max_records = if careful { 1 } else { batch.max_records };
+    BatchRules { max_bytes: batch.max_bytes, max_records, max_age: batch.max_age }
+}
+
+impl Job {
+    /// The stream of what can't be processed.
+    fn bad(&self) -> &str {
+        match self {
+            Self::Enrich { work, .. } => &work.bad,
+            Self::Load { work, .. } => &work.bad,
+        }
+    }
+
+    /// Who makes bad rows.
+    const fn artifact(&self) -> &'static str {
+        match self {
+            Self::Enrich { .. } => "snowmelt-enrich",
+            Self::Load { .. } => "snowmelt-loader",
+        }
+    }
 }
 
 /// Where a cursor begins for a checkpoint: after what is done.
@@ -281,10 +348,11 @@ impl GroupSource for ShardGroups {
         self: Arc<Self>,
         plan: ShardPlan,
         context: GroupContext,
+        care: Option<Care>,
     ) -> LocalBoxFuture<'static, Result<Group, Failure>> {
         const PATIENCE: Duration = Duration::from_secs(60);
         async move {
-            match tokio::time::timeout(PATIENCE, self.start(&plan, context)).await {
+            match tokio::time::timeout(PATIENCE, self.start(&plan, context, care)).await {
                 Ok(built) => built,
                 Err(_) => Err(Failure::message(format!("not built within {} s", PATIENCE.as_secs()))),
             }
@@ -295,7 +363,7 @@ impl GroupSource for ShardGroups {
     fn is_ended(self: Arc<Self>, plan: &ShardPlan) -> BoxFuture<'static, Result<bool, Failure>> {
         let shard = plan.shard.clone();
         async move {
-            let leases = self.leases.list(&self.application).await.map_err(Failure::error)?;
+            let leases = self.stores.leases.list(&self.application).await.map_err(Failure::error)?;
             Ok(leases.iter().any(|lease| lease.shard == shard && lease.is_ended()))
         }
         .boxed()

@@ -24,7 +24,7 @@ use crate::definition::model::{Definition, Work};
 use crate::definition::{Overrides, Plan, load};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
-use crate::run::groups::ShardGroups;
+use crate::run::groups::{ShardGroups, Tuning};
 use crate::running::RunFile;
 use crate::trouble::{Outcome, Trouble};
 
@@ -100,7 +100,7 @@ async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
         arbiters.rotate_left(first);
         specs.push(PipelineSpec {
             name: definition.name.clone(),
-            source: Arc::new(ShardGroups::new(definition.clone(), backends).await?),
+            source: Arc::new(ShardGroups::new(definition.clone(), backends.stores(), Tuning::default()).await?),
             arbiters,
             shards: shard_options(definition),
             policy: RestartPolicy { max_restarts: 3, base: Duration::from_secs(30), ..RestartPolicy::default() },
@@ -113,7 +113,7 @@ async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
 fn shard_options(definition: &Definition) -> ShardOptions {
     let limits = definition.limits;
     let policy = RestartPolicy { max_restarts: limits.max_restarts, window: limits.window, ..RestartPolicy::default() };
-    ShardOptions { policy, heartbeat: limits.heartbeat }
+    ShardOptions { policy, heartbeat: limits.heartbeat, drain: limits.drain }
 }
 
 /// Runs until a signal or a failure, then stops everything in the order of the events' way.
