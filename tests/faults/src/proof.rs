@@ -1,0 +1,154 @@
+//! What came out: every event once in the tables and in the enriched stream, at least once in objects, in order per key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use snowmelt_objects::ObjectStore;
+use snowmelt_streams::{ReadLimit, Record, StartAt, Streams};
+use snowmelt_warehouse::Warehouse;
+use sqlx::AssertSqlSafe;
+
+use crate::event::Who;
+use crate::world::World;
+
+/// What a schedule came to, when all promises were kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Faults of actors that happened.
+    pub struck: u32,
+    /// Failures of groups.
+    pub restarts: u64,
+    /// Lines in objects beyond one an event.
+    pub repeated: u64,
+    /// Their bound: records that the loader read more than once.
+    pub bound: u64,
+}
+
+/// How many different events the tables hold.
+///
+/// # Errors
+/// When the database can't say.
+pub async fn rows(warehouse: &Warehouse) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM {}.events", warehouse.schema());
+    let (count,): (i64,) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(warehouse.pool()).await?;
+    Ok(u64::try_from(count)?)
+}
+
+/// All records of a stream's shards.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn records(streams: &dyn Streams, stream: &str) -> Result<Vec<Vec<Record>>> {
+    let mut shards = Vec::new();
+    for shard in streams.describe(stream).await?.shards {
+        let mut cursor = streams.open(stream, &shard.id, &StartAt::TrimHorizon).await?;
+        let mut records = Vec::new();
+        loop {
+            let page = cursor.next(ReadLimit::default(), Duration::ZERO).await?;
+            if page.records.is_empty() {
+                break;
+            }
+            records.extend(page.records);
+        }
+        shards.push(records);
+    }
+    Ok(shards)
+}
+
+/// The events in objects, in the order of the objects' keys.
+///
+/// # Errors
+/// When one can't be read.
+pub async fn objects(world: &World) -> Result<Vec<(String, Vec<Who>)>> {
+    let mut found = Vec::new();
+    for object in world.objects.list("", None, 100_000).await? {
+        let mut text = Vec::new();
+        flate2::read::MultiGzDecoder::new(world.objects.get(&object.key).await?.as_ref()).read_to_end(&mut text)?;
+        let events = text.split(|byte| *byte == b'\n').filter_map(Who::of_line).collect();
+        found.push((object.key, events));
+    }
+    Ok(found)
+}
+
+/// Whether all events are in the tables and in objects.
+///
+/// # Errors
+/// When a store can't say.
+pub async fn complete(world: &World) -> Result<bool> {
+    if rows(&world.warehouse).await? < u64::from(world.sent()) {
+        return Ok(false);
+    }
+    let seen: BTreeSet<Who> = objects(world).await?.into_iter().flat_map(|(_, events)| events).collect();
+    Ok(seen.len() >= world.sent() as usize)
+}
+
+/// Fails unless every promise was kept.
+///
+/// # Errors
+/// What was broken.
+pub async fn check(world: &World) -> Result<Verdict> {
+    let expected: BTreeSet<Who> = (0..world.sent()).map(Who::nth).collect();
+    let sql = format!("SELECT event_id::text FROM {}.events", world.schema);
+    let ids: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(world.warehouse.pool()).await?;
+    exactly_once("tables", ids.iter().filter_map(|(id,)| Who::of(id)), &expected)?;
+
+    let enriched = records(world.streams.as_ref(), "enriched").await?;
+    exactly_once(
+        "the enriched stream",
+        enriched.iter().flatten().filter_map(|record| Who::of_line(&record.data)),
+        &expected,
+    )?;
+    for shard in &enriched {
+        ordered("the enriched stream", shard.iter().filter_map(|record| Who::of_line(&record.data)))?;
+    }
+    let bad: usize = records(world.streams.as_ref(), "bad-1").await?.iter().map(Vec::len).sum();
+    if bad > 0 {
+        bail!("{bad} bad rows of good events");
+    }
+
+    let objects = objects(world).await?;
+    for (key, events) in &objects {
+        ordered(key, events.iter().copied())?;
+    }
+    let (mut seen, mut lines) = (BTreeSet::new(), 0_u64);
+    for who in objects.iter().flat_map(|(_, events)| events) {
+        lines += 1;
+        seen.insert(*who);
+    }
+    if seen != expected {
+        bail!("objects lack {:?}", expected.difference(&seen).collect::<Vec<_>>());
+    }
+    let (repeated, bound) = (lines - seen.len() as u64, world.reads[1].again());
+    if repeated > bound {
+        bail!("{repeated} repeated lines in objects, but only {bound} records were read again");
+    }
+    Ok(Verdict { struck: world.struck(), restarts: 0, repeated, bound })
+}
+
+fn exactly_once(place: &str, events: impl Iterator<Item = Who>, expected: &BTreeSet<Who>) -> Result<()> {
+    let mut counts: BTreeMap<Who, u32> = BTreeMap::new();
+    for who in events {
+        *counts.entry(who).or_default() += 1;
+    }
+    let missing: Vec<_> = expected.iter().filter(|who| !counts.contains_key(who)).collect();
+    let repeated: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+    if !missing.is_empty() || !repeated.is_empty() || counts.len() != expected.len() {
+        bail!("{place}: {} events missing {missing:?}, {} repeated {repeated:?}", missing.len(), repeated.len());
+    }
+    Ok(())
+}
+
+/// Within each key numbers only grow.
+fn ordered(place: &str, events: impl Iterator<Item = Who>) -> Result<()> {
+    let mut last: BTreeMap<u32, u32> = BTreeMap::new();
+    for who in events {
+        if let Some(before) = last.insert(who.key, who.number)
+            && before >= who.number
+        {
+            bail!("{place}: key {} has {} after {before}", who.key, who.number);
+        }
+    }
+    Ok(())
+}
