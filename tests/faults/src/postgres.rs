@@ -46,7 +46,19 @@ impl Server {
     /// # Errors
     /// When it can't be made.
     pub async fn warehouse(&self, schema: &str) -> Result<Warehouse> {
-        let url = format!("{}&application_name={schema}", self.url);
+        self.connect(schema, schema).await
+    }
+
+    /// Other connections to the same schema.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub async fn watcher(&self, schema: &str) -> Result<Warehouse> {
+        self.connect(schema, "watcher").await
+    }
+
+    async fn connect(&self, schema: &str, name: &str) -> Result<Warehouse> {
+        let url = format!("{}&application_name={name}", self.url);
         let options = WarehouseOptions { connections: 4, ..WarehouseOptions::new(url, schema) };
         Ok(Warehouse::connect(&options).await?)
     }

@@ -77,7 +77,7 @@ pub async fn objects(world: &World) -> Result<Vec<(String, Vec<Who>)>> {
 /// # Errors
 /// When a store can't say.
 pub async fn complete(world: &World) -> Result<bool> {
-    if rows(&world.warehouse).await? < u64::from(world.sent()) {
+    if rows(&world.tables).await? < u64::from(world.sent()) {
         return Ok(false);
     }
     let seen: BTreeSet<Who> = objects(world).await?.into_iter().flat_map(|(_, events)| events).collect();
@@ -91,7 +91,7 @@ pub async fn complete(world: &World) -> Result<bool> {
 pub async fn check(world: &World) -> Result<Verdict> {
     let expected: BTreeSet<Who> = (0..world.sent()).map(Who::nth).collect();
     let sql = format!("SELECT event_id::text FROM {}.events", world.schema);
-    let ids: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(world.warehouse.pool()).await?;
+    let ids: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(world.tables.pool()).await?;
     exactly_once("tables", ids.iter().filter_map(|(id,)| Who::of(id)), &expected)?;
 
     let enriched = records(world.streams.as_ref(), "enriched").await?;

@@ -95,6 +95,7 @@ impl Schedule {
         let mut restarts = 0;
         let outcome = self.lives(&world, &mut restarts).await;
         world.warehouse.close().await;
+        world.tables.close().await;
         let verdict = outcome?;
         Ok(Verdict { restarts, ..verdict })
     }
@@ -122,7 +123,7 @@ impl Schedule {
                 }
             }
             let done = async || match self.drain_at {
-                Some(rows) if proof::rows(&world.warehouse).await? >= rows => Ok(true),
+                Some(rows) if proof::rows(&world.tables).await? >= rows => Ok(true),
                 _ => proof::complete(world).await,
             };
             life.until(PATIENCE, done).await
@@ -156,10 +157,10 @@ async fn happen(world: &World, what: Outside) -> Result<()> {
     match what {
         Outside::CutConnections => {
             let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()";
-            sqlx::query(sql).bind(&world.schema).execute(world.warehouse.pool()).await?;
+            sqlx::query(sql).bind(&world.schema).execute(world.tables.pool()).await?;
         }
         Outside::LockTable(time) => {
-            let mut transaction = world.warehouse.pool().begin().await?;
+            let mut transaction = world.tables.pool().begin().await?;
             let sql = format!("LOCK TABLE {}.events IN ACCESS EXCLUSIVE MODE", world.schema);
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await?;
             tokio::time::sleep(time).await;

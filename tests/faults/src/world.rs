@@ -13,6 +13,7 @@ use snowmelt::definition::model::{
 };
 use snowmelt::run::backends::{OpenBucket, Stores};
 use snowmelt::run::groups::{ShardGroups, Tuning};
+use snowmelt::run::settings;
 use snowmelt_leases::EmbeddedLeases;
 use snowmelt_objects::{DirectoryStore, ObjectStore};
 use snowmelt_runtime::supervise::RestartPolicy;
@@ -21,7 +22,7 @@ use snowmelt_streams::{Durability, EmbeddedStreams, Options, PutEntry, PutOutcom
 use snowmelt_supervisor::node::{NodeState, Order};
 use snowmelt_supervisor::shard::{Command, ShardOptions};
 use snowmelt_supervisor::{GroupStatus, Node, NodeOptions, PipelineSpec, Tree};
-use snowmelt_warehouse::Warehouse;
+use snowmelt_warehouse::{EventLoader, LoaderOptions, Warehouse};
 use tokio::sync::watch;
 
 use crate::event::Who;
@@ -87,6 +88,8 @@ pub struct World {
     pub objects: Arc<DirectoryStore>,
     /// The real tables.
     pub warehouse: Warehouse,
+    /// The same tables through connections that no group uses.
+    pub tables: Warehouse,
     /// Its schema, and the end of its applications' names.
     pub schema: String,
     /// How often each application read each record: enrich, s3, pg.
@@ -118,10 +121,17 @@ impl World {
         for (name, shards) in [("raw", SHARDS), ("enriched", SHARDS), ("bad-1", 1)] {
             streams.create(name, shards, Duration::from_secs(86_400)).await?;
         }
+        let warehouse = server.warehouse(&schema).await?;
+        let resolver = settings::resolver(&root().join("pipelines/iglu/resolver.json"), &Clock::system())
+            .map_err(|trouble| anyhow::anyhow!("{trouble}"))?;
+        let options = LoaderOptions::new(settings::processor("faults"), settings::iglu_clock(&Clock::system()));
+        // Makes the table, so that it can be counted and locked from the beginning.
+        EventLoader::new(warehouse.clone(), resolver, options).await?;
         Ok(Self {
             leases: Arc::new(EmbeddedLeases::open(directory.path().join("leases"))?),
             objects: Arc::new(DirectoryStore::open(directory.path().join("objects"))?),
-            warehouse: server.warehouse(&schema).await?,
+            tables: server.watcher(&schema).await?,
+            warehouse,
             rules,
             streams,
             schema,
