@@ -108,13 +108,18 @@ impl Warehouse {
         Ok(u64::try_from(count)?)
     }
 
-    /// Kind and quoted name of each table of bad rows.
+    /// Kind and quoted name of each table of bad rows. The kind stands in the table's comment, an Iglu URI: PostgreSQL
+    /// cuts the names of tables.
     async fn bad_row_tables(&self) -> Result<Vec<(String, String)>> {
         let mut tables = self.tables(&format!("{BAD_ROW_TABLES}%")).await?;
-        for (name, _) in &mut tables {
-            let kind =
-                name.trim_start_matches(BAD_ROW_TABLES).trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
-            *name = kind.to_owned();
+        for (name, table) in &mut tables {
+            let comment: Option<String> = sqlx::query("select obj_description($1::regclass, 'pg_class')")
+                .bind(table.as_str())
+                .fetch_one(&self.pool)
+                .await?
+                .try_get(0)?;
+            let comment = comment.with_context(|| format!("{table} has no comment"))?;
+            *name = comment.split('/').nth(1).with_context(|| format!("{table}: {comment}"))?.to_owned();
         }
         Ok(tables)
     }

@@ -29,8 +29,14 @@ fn assert_one_message(finished: &Finished, code: i32, words: &[&str]) {
 fn definition(dir: &Path, replace: &str, by: &str) -> Result<String> {
     let good = std::fs::read_to_string(root().join("pipelines/enrich.toml"))?;
     anyhow::ensure!(good.contains(replace), "pipelines/enrich.toml has no {replace}");
+    let mistaken = good.replacen(replace, by, 1);
+    // The copy lies elsewhere: what it names beside itself has to be named in full.
+    let pipelines = root().join("pipelines");
+    let named = |name: &str| format!("\"{}/{name}", pipelines.display());
+    let mistaken =
+        mistaken.replace("\"iglu/", &named("iglu/")).replace("\"enrichments\"", &format!("{}\"", named("enrichments")));
     let file = dir.join("mistaken.toml");
-    std::fs::write(&file, good.replacen(replace, by, 1))?;
+    std::fs::write(&file, mistaken)?;
     Ok(file.to_str().context("a temporary directory has a plain name")?.to_owned())
 }
 
