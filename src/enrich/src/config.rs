@@ -1,6 +1,7 @@
 //! Configuration, and reading the documents of the enrichments directory: the only I/O of this crate.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use snowmelt_protocol::badrow::Processor;
@@ -28,6 +29,9 @@ pub struct EnrichConfig {
     pub failed_output: bool,
     /// `output.good.partitionKey`; random keys without.
     pub partition_key: Option<Column>,
+    /// `assetsUpdatePeriod`: how long after the start, and after each refresh, the files of the enrichments are looked
+    /// at again; 7 days.
+    pub assets_update_period: Duration,
 }
 
 /// The deepest JSON that can be allowed: readers of bad rows refuse deeper ones, `serde_json` among them.
@@ -45,6 +49,7 @@ impl EnrichConfig {
             max_record_bytes: 1_000_000,
             failed_output: false,
             partition_key: None,
+            assets_update_period: Duration::from_secs(7 * 24 * 3600),
         }
     }
 
@@ -76,6 +81,9 @@ impl EnrichConfig {
         if let Some(name) = find("output.good.partitionKey").and_then(Value::as_str) {
             let column = Column::from_name(name).filter(|column| column.kind() != Kind::Json);
             config.partition_key = Some(column.ok_or_else(|| SettingError::NotAField(name.to_owned()))?);
+        }
+        if let Some(value) = find("assetsUpdatePeriod") {
+            config.assets_update_period = duration("assetsUpdatePeriod", value)?;
         }
         config.failed_output = find("output.failed.streamName").is_some();
         Ok(config)
@@ -129,11 +137,28 @@ fn number(path: &'static str, value: &Value) -> Result<usize, SettingError> {
     })
 }
 
+/// As HOCON writes it: `7 days`, `500 ms`; a bare number means milliseconds. Never nothing.
+fn duration(path: &'static str, value: &Value) -> Result<Duration, SettingError> {
+    let wrong = || SettingError::Type { path, expected: "a duration such as \"7 days\"", found: value.to_string() };
+    let text = value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let unit_seconds = match unit.trim() {
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1e-3,
+        "s" | "second" | "seconds" => 1.0,
+        "m" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3_600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| wrong())? * unit_seconds;
+    Duration::try_from_secs_f64(seconds).ok().filter(|period| !period.is_zero()).ok_or_else(wrong)
+}
+
 /// Why a configuration file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A directory or file.
-    #[error("cannot read {path}")]
+    #[error("cannot read {}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -142,7 +167,7 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// A file is no HOCON or JSON.
-    #[error("{path} is not HOCON: {reason}")]
+    #[error("{} is not HOCON: {reason}", path.display())]
     Syntax {
         /// Which.
         path: PathBuf,
@@ -150,14 +175,16 @@ pub enum FileError {
         reason: String,
     },
     /// A document is not a configuration of an enrichment.
-    #[error("{path}: {source}")]
+    #[error("{}: {error}", path.display())]
     Document {
         /// Which.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: ConfigError,
+        error: ConfigError,
     },
+    /// A document has not the shape that its enrichment wants; names the file itself.
+    #[error(transparent)]
+    Shape(ConfigError),
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
@@ -171,7 +198,8 @@ pub fn read_hocon(path: &Path) -> Result<Value, FileError> {
     parse(&text).map_err(|reason| FileError::Syntax { path: path.to_path_buf(), reason })
 }
 
-/// Reads every `.json` file of a directory (not of those below it), in the order of their names.
+/// Reads every `.json` file of a directory (not of those below it), in the order of their names, and checks the shape
+/// of what is in them.
 pub fn read_enrichments(directory: &Path) -> Result<Vec<ConfigDocument>, FileError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable(directory))? {
@@ -183,7 +211,12 @@ pub fn read_enrichments(directory: &Path) -> Result<Vec<ConfigDocument>, FileErr
     paths.sort();
     let document = |path: PathBuf| {
         let json = read_hocon(&path)?;
-        ConfigDocument::from_json(&json).map_err(|source| FileError::Document { path, source })
+        let document = match ConfigDocument::from_json(&json) {
+            Ok(document) => document.from_file(&path),
+            Err(error) => return Err(FileError::Document { path, error }),
+        };
+        document.check().map_err(FileError::Shape)?;
+        Ok(document)
     };
     paths.into_iter().map(document).collect()
 }
@@ -233,6 +266,30 @@ mod tests {
         assert!(
             error(json!({"validation": {"atomicFieldsLimits": {"x": 1}}})).starts_with("Configured atomic fields: [x]")
         );
+    }
+
+    #[test]
+    fn the_period_of_refreshes_is_a_duration() {
+        let period =
+            |value: Value| read(json!({"assetsUpdatePeriod": value})).map(|config| config.assets_update_period);
+        assert_eq!(period(json!("7 days")), Ok(Duration::from_secs(604_800)));
+        assert_eq!(period(json!(1500)), Ok(Duration::from_millis(1_500)));
+        let text = period(json!("soon")).unwrap_err().to_string();
+        assert_eq!(text, r#"assetsUpdatePeriod: expected a duration such as "7 days", found "soon""#);
+        assert!(period(json!("0 s")).is_err() && period(json!("1e9 days")).is_err());
+    }
+
+    #[test]
+    fn a_mistake_in_an_enrichment_is_told_with_file_key_and_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = r#"{"schema": "iglu:com.snowplowanalytics.snowplow/anon_ip/jsonschema/1-0-1",
+            "data": {"vendor": "v", "name": "n", "enabled": false, "parameters": {"anonOctets": "two"}}}"#;
+        std::fs::write(directory.path().join("anon.json"), text).unwrap();
+        let error = read_enrichments(directory.path()).unwrap_err().to_string();
+        for part in ["anon.json: ", "parameters.anonOctets", "\"two\""] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(!error.contains('\n'), "{error}");
     }
 
     #[test]

@@ -46,6 +46,15 @@ pub struct Counts {
     pub invalid_enriched: u64,
 }
 
+impl Counts {
+    /// Adds what another call counted.
+    pub fn add(&mut self, other: Counts) {
+        self.raw += other.raw;
+        self.dropped += other.dropped;
+        self.invalid_enriched += other.invalid_enriched;
+    }
+}
+
 /// Lengths to go back to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {

@@ -83,7 +83,7 @@ fn select(documents: &[ConfigDocument]) -> Result<Vec<(&ConfigDocument, &'static
             tracing::warn!(schema = %document.schema, "configuration of an unknown enrichment is ignored");
             continue;
         };
-        check_version(document, kind)?;
+        check_version(document, kind).map_err(|error| document.named(error))?;
         if !kind.several {
             selected.retain(|(_, earlier)| earlier.name != kind.name);
         }
@@ -106,16 +106,19 @@ pub(super) fn assets(documents: &[ConfigDocument]) -> Result<Vec<String>, Config
     let mut uris = Vec::new();
     for (document, kind) in select(documents)? {
         if let Maker::Made { assets, .. } = &kind.maker {
-            uris.extend(assets(document)?);
+            uris.extend(assets(document).map_err(|error| document.named(error))?);
         }
     }
     Ok(uris)
 }
 
 pub(super) fn build(documents: &[ConfigDocument], assets: &Assets) -> Result<Vec<Arc<dyn Enrichment>>, ConfigError> {
-    let build = |(document, kind): (&ConfigDocument, &Kind)| match &kind.maker {
-        Maker::Made { build, .. } => build(document, assets),
-        Maker::NotAvailable => Err(ConfigError::NotAvailable(kind.name.to_owned())),
+    let build = |(document, kind): (&ConfigDocument, &Kind)| {
+        let built = match &kind.maker {
+            Maker::Made { build, .. } => build(document, assets),
+            Maker::NotAvailable => Err(ConfigError::NotAvailable(kind.name.to_owned())),
+        };
+        built.map_err(|error| document.named(error))
     };
     select(documents)?.into_iter().map(build).collect()
 }

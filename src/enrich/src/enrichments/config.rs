@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub struct ConfigDocument {
     pub schema: SchemaKey,
     /// Its data: `enabled`, `parameters`, and `vendor` and `name`, which nobody looks at.
     pub data: Value,
+    /// The file it was read from, which errors name.
+    pub file: Option<PathBuf>,
 }
 
 /// Why enrichments cannot be built from their configuration.
@@ -32,6 +35,22 @@ pub enum ConfigError {
         name: String,
         /// What is supported.
         criterion: String,
+    },
+    /// The document has not the shape that its enrichment wants: each fault with its key and value.
+    #[error("configuration of '{name}' is wrong: {faults}")]
+    Shape {
+        /// Schema name of the enrichment.
+        name: String,
+        /// What is wrong, parted by `; `.
+        faults: String,
+    },
+    /// Any of the others, about the document of one file.
+    #[error("{}: {error}", file.display())]
+    InFile {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: Box<ConfigError>,
     },
     /// A parameter is missing or has another type.
     #[error("Could not extract {path} as {expected} from supplied JSON due to {reason}")]
@@ -70,7 +89,27 @@ impl ConfigDocument {
     /// Reads `{"schema": ..., "data": ...}`.
     pub fn from_json(json: &Value) -> Result<Self, ConfigError> {
         let SelfDescribing { schema, data } = SelfDescribing::parse(json)?;
-        Ok(ConfigDocument { schema, data: data.clone() })
+        Ok(ConfigDocument { schema, data: data.clone(), file: None })
+    }
+
+    /// The same, remembering the file it was read from.
+    #[must_use]
+    pub fn from_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// Whether the document has the shape that the enrichment of its name wants, whether or not it is enabled.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        super::shapes::check(self).map_err(|error| self.named(error))
+    }
+
+    /// The error with the document's file in front.
+    pub(super) fn named(&self, error: ConfigError) -> ConfigError {
+        match &self.file {
+            Some(file) => ConfigError::InFile { file: file.clone(), error: Box::new(error) },
+            None => error,
+        }
     }
 
     /// False only when the document says `"enabled": false`.

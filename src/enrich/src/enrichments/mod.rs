@@ -12,6 +12,7 @@ mod event_fingerprint;
 mod ip_lookups;
 mod referer_parser;
 mod run;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod ua_parser;
