@@ -185,10 +185,15 @@ impl PrivateCluster {
         Ok(cluster)
     }
 
-    /// `postgres://` URL for clients on this machine. Holds the password: not for logs.
+    /// `postgres://` URL for clients on this machine, over the server's socket. Holds the password: not for logs.
+    ///
+    /// Over TCP every COPY would wait some 40 ms for a delayed acknowledgement: its last message is small, and sqlx leaves
+    /// Nagle's algorithm on.
     #[must_use]
     pub fn url(&self) -> String {
-        url(self.port, &self.password, NAME)
+        let folder =
+            self.layout.socket.display().to_string().replace('%', "%25").replace(' ', "%20").replace('/', "%2F");
+        format!("{}&host={folder}", url(self.port, &self.password, NAME))
     }
 
     /// Port on 127.0.0.1.
