@@ -13,6 +13,6 @@ have_compiler || packages+=(build-essential cmake)
 install "${packages[@]}"
 
 echo "building snowmelt (the first time takes some minutes)"
-cargo build --release --locked -p snowmelt
+cargo build --profile quick --locked -p snowmelt
 echo "starting the quick start: the pipeline in one process, its data in .data"
-exec target/release/snowmelt run pipelines/quickstart.toml --data-dir .data "$@"
+exec target/quick/snowmelt run pipelines/quickstart.toml --data-dir .data "$@"
