@@ -122,7 +122,8 @@ impl ShardReader {
         Ok(())
     }
 
-    /// Sends a page and waits until it is durable; condemned records go to the bad stream. True when care may end.
+    /// Sends a page and waits until it is durable; condemned records go to the bad stream. True when care may end. One
+    /// batch is open at a time: a death must not be blamed on another.
     async fn send_with_care(&self, careful: &Careful, page: Page, cx: &StageContext) -> Result<bool, Failure> {
         // At the tip everything that was suspect has been read, or is past the stream's retention.
         let Some(last) = page.records.last() else { return Ok(true) };
@@ -131,7 +132,9 @@ impl ShardReader {
         for record in page.records {
             if let Some(reason) = careful.condemns(&record) {
                 self.send(std::mem::take(&mut run), cx).await?;
+                cx.rest(self.ledger.settled()).await;
                 careful.quarantine(&record, reason, &self.ledger, cx).await?;
+                cx.rest(self.ledger.settled()).await;
             } else {
                 run.push(record);
             }
