@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use actix_rt::Arbiter;
 use anyhow::{Context, Result, bail};
-use snowmelt::definition::model::{
-    BatchLimits, Definition, Enrich, Limits, Load, LoadSink, Purpose, Source, Target, Work,
-};
+use snowmelt::definition::model::Definition;
+use snowmelt::definition::{Overrides, Problem, load};
 use snowmelt::run::backends::{OpenBucket, Stores};
 use snowmelt::run::groups::{ShardGroups, Tuning};
 use snowmelt::run::settings;
@@ -32,6 +31,9 @@ use crate::stores::{Reads, StormyLeases, StormyObjects, StormyStreams, Weather};
 
 /// Shards of the raw and of the enriched stream.
 pub const SHARDS: u32 = 2;
+
+/// All streams, with their shards.
+pub const STREAMS: [(&str, u32); 3] = [("raw", SHARDS), ("enriched", SHARDS), ("bad-1", 1)];
 
 /// What a world is made with.
 #[derive(Clone)]
@@ -102,7 +104,7 @@ pub struct World {
     cores: Cores,
     sent: AtomicU32,
     server: Arc<Server>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -118,7 +120,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("snowmelt-faults-").tempdir()?;
         let options = Options { durability: Durability::OsCache, ..Options::default() };
         let streams = Arc::new(EmbeddedStreams::open(directory.path().join("streams"), options)?);
-        for (name, shards) in [("raw", SHARDS), ("enriched", SHARDS), ("bad-1", 1)] {
+        for (name, shards) in STREAMS {
             streams.create(name, shards, Duration::from_secs(86_400)).await?;
         }
         let warehouse = server.warehouse(&schema).await?;
@@ -142,7 +144,7 @@ impl World {
             cores: Cores::new(2)?,
             sent: AtomicU32::new(0),
             server,
-            _directory: directory,
+            directory,
         })
     }
 
@@ -177,50 +179,52 @@ impl World {
         &self.server
     }
 
-    /// The three applications.
-    pub fn definitions(&self) -> [Definition; 3] {
-        let source = |stream: &str| Source {
-            stream: stream.to_owned(),
-            latest: false,
-            max_records: self.rules.page,
-            max_bytes: 1 << 20,
-        };
-        let batch =
-            BatchLimits { max_bytes: 1 << 20, max_records: self.rules.batch, max_age: Duration::from_millis(10) };
+    /// The three applications, as their definitions say.
+    ///
+    /// # Errors
+    /// When a definition is not accepted.
+    pub fn definitions(&self) -> Result<Vec<Definition>> {
+        let (schema, page, batch) = (&self.schema, self.rules.page, self.rules.batch);
         let resolver = root().join("pipelines/iglu/resolver.json");
-        let enrich = Work::Enrich(Enrich {
-            source: source("raw"),
-            resolver: resolver.clone(),
-            enrichments: None,
-            max_record_size: 1_000_000,
-            max_json_depth: 50,
-            accept_invalid: false,
-            good: "enriched".to_owned(),
-            failed: None,
-            bad: "bad-1".to_owned(),
-            batch,
-        });
-        let load = |target| {
-            let sinks = vec![LoadSink { purpose: Purpose::Enriched, batch, target }];
-            Work::Load(Load { source: source("enriched"), sinks, bad: "bad-1".to_owned() })
+        let resolver = format!("resolver = {:?}", resolver.display().to_string());
+        let limits = format!("max_bytes = \"1 MiB\"\nmax_records = {batch}\nmax_age = \"10ms\"");
+        let source = |stream: &str| {
+            format!(
+                "[source]\nstream = {stream:?}\nmax_records = {page}\nmax_bytes = \"1 MiB\"\n[bad]\nstream = \"bad-1\"\n"
+            )
         };
-        let s3 = load(Target::S3 { prefix: "bucket/enriched".to_owned(), partition: None });
-        let pg = load(Target::Postgres { resolver });
-        let limits = Limits {
-            mailbox_bytes: self.rules.mailbox_bytes,
-            mailbox_batches: 4,
-            max_restarts: self.rules.policy.max_restarts,
-            window: self.rules.policy.window,
-            heartbeat: self.rules.heartbeat,
-            drain: Duration::from_secs(5),
-            checkpoint_every: Duration::from_millis(20),
-        };
-        [("enrich", enrich), ("s3", s3), ("pg", pg)].map(|(name, work)| Definition {
-            name: format!("{name}-{}", self.schema),
-            file: PathBuf::from(name),
-            work,
-            limits,
-        })
+        let (raw, enriched) = (source("raw"), source("enriched"));
+        let texts = [
+            (
+                "enrich",
+                format!("{raw}[enrich]\n{resolver}\n[[sink]]\nkind = \"stream\"\nstream = \"enriched\"\n{limits}"),
+            ),
+            (
+                "s3",
+                format!(
+                    "{enriched}[[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nprefix = \"bucket/enriched\"\n{limits}"
+                ),
+            ),
+            ("pg", format!("{enriched}[[sink]]\nkind = \"postgres\"\npurpose = \"enriched\"\n{resolver}\n{limits}")),
+        ];
+        let mut files = Vec::new();
+        for (name, text) in texts {
+            let file = self.directory.path().join(format!("{name}.toml"));
+            std::fs::write(&file, format!("name = \"{name}-{schema}\"\n{text}\n"))?;
+            files.push(file);
+        }
+        let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{problems:?}");
+        let overrides = Overrides::new(std::iter::empty::<(String, String)>(), &[]).map_err(wrong)?;
+        let mut definitions = load(&files, &overrides).map_err(wrong)?.definitions;
+        // Shorter than any operator would want them.
+        for definition in &mut definitions {
+            let limits = &mut definition.limits;
+            limits.mailbox_bytes = self.rules.mailbox_bytes;
+            limits.heartbeat = self.rules.heartbeat;
+            limits.drain = Duration::from_secs(5);
+            limits.checkpoint_every = Duration::from_millis(20);
+        }
+        Ok(definitions)
     }
 
     /// Starts a node over the stores. A world may have several lives, one after the other.
@@ -230,7 +234,7 @@ impl World {
     pub async fn live(&self) -> Result<Life> {
         let clock = Clock::skewed(Arc::clone(&self.skew));
         let (mut specs, mut loops) = (Vec::new(), Vec::new());
-        for (definition, reads) in self.definitions().into_iter().zip(&self.reads) {
+        for (definition, reads) in self.definitions()?.into_iter().zip(&self.reads) {
             let objects: Arc<dyn ObjectStore> =
                 Arc::new(StormyObjects { inner: Arc::clone(&self.objects) as _, weather: self.weather.clone() });
             let bucket: OpenBucket = Arc::new(move |_| Ok(Arc::clone(&objects)));
