@@ -94,14 +94,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often each record was read by one application: what can be repeated at most.
+/// How far one application has read each shard, and how many records it read again: what can be repeated at most.
 #[derive(Clone, Default)]
-pub struct Reads(Arc<Mutex<BTreeMap<(String, SequenceNumber), u32>>>);
+pub struct Reads(Arc<Mutex<BTreeMap<String, (SequenceNumber, u64)>>>);
 
 impl Reads {
     /// Records that were read again, each time counted.
     pub fn again(&self) -> u64 {
-        lock(&self.0).values().map(|count| u64::from(count - 1)).sum()
+        lock(&self.0).values().map(|(_, again)| again).sum()
     }
 }
 
@@ -137,8 +137,10 @@ impl ShardCursor for StormyCursor {
         }
         let page = self.inner.next(limit, wait).await?;
         let mut reads = lock(&self.reads.0);
+        let (furthest, again) = reads.entry(self.shard.clone()).or_default();
         for record in &page.records {
-            *reads.entry((self.shard.clone(), record.sequence)).or_default() += 1;
+            *again += u64::from(record.sequence <= *furthest);
+            *furthest = record.sequence.max(*furthest);
         }
         drop(reads);
         Ok(page)
