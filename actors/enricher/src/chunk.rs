@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use snowmelt_enrich::{Context, Enrich, OutRecord, Outputs, RecordSeed, Scratch};
+use snowmelt_enrich::{Context, Counts, Enrich, OutRecord, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::{Lookup, Overlay, Resolver, SchemaKey, SchemaSource};
 use snowmelt_streams::{Origin, PutEntry, Record};
 
@@ -57,6 +57,7 @@ pub struct Chunk {
     pub good: Vec<PutEntry>,
     pub bad: Vec<PutEntry>,
     pub failed: Vec<PutEntry>,
+    pub counts: Counts,
 }
 
 /// Cuts `count` records into ranges: two a core, so that an uneven one does not leave the others idle for long.
@@ -114,6 +115,7 @@ impl Chunk {
         append(&mut self.bad, &mut outputs.bad, record);
         append(&mut self.failed, &mut outputs.failed, record);
         outputs.pii.clear();
+        self.counts.add(std::mem::take(&mut outputs.counts));
     }
 }
 

@@ -5,18 +5,22 @@
 //! CPU work itself never waits. Each output names its origin, so that a batch read again after a crash is stored once.
 
 mod chunk;
+mod current;
+mod metric;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use snowmelt_enrich::Enrich;
 use snowmelt_iglu::{Lookup, Resolver, SchemaKey};
 use snowmelt_runtime::{Ack, Backoff, Batch, Failure, Port, Stage, StageContext};
 use snowmelt_streams::{PutEntry, Record};
 
 use crate::chunk::{Chunk, Missing, Work};
+pub use crate::current::Current;
+pub use crate::metric::Metric;
+use crate::metric::Tally;
 
 /// Rounds of look-ups past which a batch fails: every round brings schemas that were missing, so few are ever needed.
 const MAX_ROUNDS: usize = 16;
@@ -36,7 +40,7 @@ pub struct Outlets {
 
 /// The enricher of one shard.
 pub struct Enricher {
-    enrich: Arc<Enrich>,
+    enrich: Current,
     resolver: Arc<Resolver>,
     /// Name of the source, part of every record's seed.
     stream: Arc<str>,
@@ -46,7 +50,7 @@ pub struct Enricher {
 
 impl Enricher {
     /// An enricher of the records of `stream`.
-    pub fn new(enrich: Arc<Enrich>, resolver: Arc<Resolver>, stream: &str, outlets: Outlets) -> Self {
+    pub fn new(enrich: Current, resolver: Arc<Resolver>, stream: &str, outlets: Outlets) -> Self {
         Self { enrich, resolver, stream: stream.into(), outlets, probe: None }
     }
 
@@ -59,7 +63,7 @@ impl Enricher {
 
     async fn enrich(&self, records: Vec<Record>, cx: &StageContext) -> Result<Vec<Chunk>, Failure> {
         let mut work = Work {
-            enrich: Arc::clone(&self.enrich),
+            enrich: self.enrich.load(),
             resolver: Arc::clone(&self.resolver),
             stream: Arc::clone(&self.stream),
             records: records.into(),
@@ -154,16 +158,21 @@ impl Stage for Enricher {
     async fn handle(&mut self, input: Self::Input, cx: &StageContext) -> Result<(), Failure> {
         let chunks = self.enrich(input.items, cx).await?;
         let (mut good, mut bad, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tally = Tally::default();
         for chunk in chunks {
+            tally.counts.add(chunk.counts);
             good.extend(chunk.good);
             bad.extend(chunk.bad);
             failed.extend(chunk.failed);
         }
+        (tally.good, tally.bad) = (good.len() as u64, bad.len() as u64);
+        tally.failed = if self.outlets.failed.is_some() { failed.len() as u64 } else { 0 };
         send(&self.outlets.good, good, &input.ack, cx).await?;
         send(&self.outlets.bad, bad, &input.ack, cx).await?;
         if let Some(port) = &self.outlets.failed {
             send(port, failed, &input.ack, cx).await?;
         }
+        tally.emit(cx.group());
         input.ack.delivered();
         Ok(())
     }

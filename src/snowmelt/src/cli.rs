@@ -54,6 +54,11 @@ pub enum Command {
         after_help = "Examples:\n  snowmelt tail enriched --follow\n  snowmelt tail bad-1 | jq .data.failure\n  snowmelt tail raw --from latest --follow"
     )]
     Tail(TailArgs),
+    /// Enrich records without streams: one a line in, one JSON object a line out.
+    #[command(
+        after_help = "Each line is a collector payload (Thrift, in base64) or a request as JSON:\n  {\"method\": \"GET\", \"path\": \"/i?e=pv&p=web\", \"headers\": [[\"Host\", \"example.com\"]], \"body\": null}\nEmpty lines are skipped. For every other line one object is printed, in the order of the lines:\n  {\"good\":[\"<tsv>\"],\"bad\":[{...}],\"pii\":[\"<tsv>\"]}\nA line that is neither is told on standard error with its number; the others go on, and the exit code is 2.\n\nExamples:\n  snowmelt enrich requests.jsonl --resolver pipelines/iglu/resolver.json --enrichments pipelines/enrichments\n  snowmelt enrich --at 2026-01-01T00:00:00Z < payloads.txt > enriched.jsonl\n  snowmelt enrich --config config.hocon payloads.txt | jq -r '.bad[].data.failure'"
+    )]
+    Enrich(EnrichArgs),
     /// Load one actor alone and measure it, against stand-ins or the real backends.
     #[command(
         after_help = "Examples:\n  snowmelt load --list\n  snowmelt load enricher --duration 10s --json before.json\n  snowmelt load enricher --compare before.json --plot enricher.svg\n  snowmelt load stream-writer --rate 5000 --delay 5ms --fail 1\n  snowmelt load postgres-writer --records 100000"
@@ -128,6 +133,33 @@ pub struct SqlArgs {
     /// Where the pipeline runs.
     #[arg(long, default_value = ".data", value_name = "DIR")]
     pub data_dir: PathBuf,
+}
+
+/// What to enrich, and how.
+#[derive(Debug, Args)]
+pub struct EnrichArgs {
+    /// The records, one a line; standard input when absent or `-`.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// resolver.json: the schema registries; without it only the schemas that are built in are known.
+    #[arg(long, value_name = "FILE")]
+    pub resolver: Option<PathBuf>,
+    /// Folder of the enrichments' configuration files; no enrichments without it.
+    #[arg(long, value_name = "DIR")]
+    pub enrichments: Option<PathBuf>,
+    /// The time at which everything is collected and enriched, e.g. 2026-01-01T00:00:00Z; the clock's when absent.
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub at: Option<i64>,
+    /// The original's config.hocon, for the limits of validation and output.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// An ISO instant as microseconds since the epoch.
+fn instant(text: &str) -> Result<i64, String> {
+    let instant: jiff::Timestamp =
+        text.parse().map_err(|_| "not an instant such as 2026-01-01T00:00:00Z".to_owned())?;
+    Ok(instant.as_microsecond())
 }
 
 /// Where reading begins.

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod definition;
+pub mod enrich;
 pub mod load;
 pub mod log;
 pub mod run;

@@ -113,12 +113,14 @@ pub struct Enrich {
     pub resolver: PathBuf,
     /// Folder of enrichments.
     pub enrichments: Option<PathBuf>,
-    /// Bytes past which an event is a size violation.
-    pub max_record_size: usize,
-    /// Deepest JSON.
-    pub max_json_depth: usize,
-    /// Overlong fields are no mistake.
-    pub accept_invalid: bool,
+    /// The original's config.hocon.
+    pub config: Option<PathBuf>,
+    /// Over `config`: bytes past which an event is a size violation.
+    pub max_record_size: Option<usize>,
+    /// Over `config`: deepest JSON.
+    pub max_json_depth: Option<usize>,
+    /// Over `config`: overlong fields are no mistake.
+    pub accept_invalid: Option<bool>,
     /// Stream of good events.
     pub good: String,
     /// Stream of failed events.

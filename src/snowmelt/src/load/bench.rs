@@ -140,19 +140,21 @@ impl Bench {
 
     /// Enrichment as a definition without further keys has it.
     pub async fn enrich(&self) -> Outcome<Enrich> {
-        settings::enrich(&model::Enrich {
+        let (_, enrich) = settings::enriching(&model::Enrich {
             source: model::Source { stream: "raw".to_owned(), latest: false, max_records: 1000, max_bytes: 2 << 20 },
             resolver: self.args.resolver.clone(),
             enrichments: Some(self.args.enrichments.clone()),
-            max_record_size: 1_000_000,
-            max_json_depth: 50,
-            accept_invalid: false,
+            config: None,
+            max_record_size: None,
+            max_json_depth: None,
+            accept_invalid: None,
             good: "enriched".to_owned(),
             failed: None,
             bad: "bad".to_owned(),
             batch: model::BatchLimits { max_bytes: 8 << 20, max_records: 500, max_age: Duration::from_millis(20) },
         })
-        .await
+        .await?;
+        Ok(enrich)
     }
 
     /// The temporary directory of the run; it is removed at the end.

@@ -7,8 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
-use snowmelt_enrich::Enrich;
-use snowmelt_enricher::{Enricher, Outlets, Probe};
+use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
 use snowmelt_iglu::Resolver;
 use snowmelt_leases::{Lease, Position, ShardInfo};
 use snowmelt_objects::{ObjectStore, S3LoaderConfig};
@@ -27,6 +26,7 @@ use crate::definition::model::{
     BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Target, Work,
 };
 use crate::run::backends::Stores;
+use crate::run::enriching::Refreshers;
 use crate::run::settings;
 use crate::trouble::{Outcome, Trouble};
 
@@ -60,7 +60,7 @@ pub struct ShardGroups {
 
 /// What the groups of a definition do.
 enum Job {
-    Enrich { work: EnrichWork, enrich: Arc<Enrich>, resolver: Arc<Resolver> },
+    Enrich { work: EnrichWork, enrich: Current, resolver: Arc<Resolver>, _refreshers: Refreshers },
     Load { work: Load, sinks: Vec<SinkSetup> },
 }
 
@@ -80,9 +80,11 @@ impl ShardGroups {
         let clock = &stores.clock;
         let job = match definition.work {
             Work::Enrich(work) => {
-                let enrich = settings::enrich(&work).await?;
                 let resolver = settings::resolver(&work.resolver, clock)?;
-                Job::Enrich { work, enrich: Arc::new(enrich), resolver }
+                let (enriching, enrich) = settings::enriching(&work).await?;
+                let enrich = Current::new(enrich);
+                let refreshers = Refreshers::start(enriching, enrich.clone(), Arc::clone(&resolver));
+                Job::Enrich { work, enrich, resolver, _refreshers: refreshers }
             }
             Work::Load(work) => {
                 let sinks = work
@@ -173,7 +175,9 @@ impl ShardGroups {
         let (store, checkpoints) = (Arc::clone(&self.stores.leases), ledger.clone());
         builder.worker("checkpointer", move || Checkpointer::new(store, lease, children, checkpoints, options));
         let outs = match &self.job {
-            Job::Enrich { work, enrich, resolver } => vec![self.enrich(&mut builder, work, enrich, resolver, careful)],
+            Job::Enrich { work, enrich, resolver, .. } => {
+                vec![self.enrich(&mut builder, work, enrich, resolver, careful)]
+            }
             Job::Load { work, sinks } => self.load(&mut builder, work, sinks, careful).await?,
         };
         let limit = ReadLimit { records: self.source.max_records, bytes: self.source.max_bytes };
@@ -197,7 +201,7 @@ impl ShardGroups {
         &self,
         builder: &mut GroupBuilder,
         work: &EnrichWork,
-        enrich: &Arc<Enrich>,
+        enrich: &Current,
         resolver: &Arc<Resolver>,
         careful: bool,
     ) -> Port<Batch<Record>> {
@@ -206,7 +210,7 @@ impl ShardGroups {
         let bad = self.stream_chain(builder, "bad", &work.bad, rules);
         let failed = work.failed.as_ref().map(|stream| self.stream_chain(builder, "failed", stream, rules));
         let outlets = Outlets { good, bad, failed };
-        let (enrich, resolver, stream) = (Arc::clone(enrich), Arc::clone(resolver), self.source.stream.clone());
+        let (enrich, resolver, stream) = (enrich.clone(), Arc::clone(resolver), self.source.stream.clone());
         let probe = self.tuning.probe.clone();
         builder.stage("enricher", self.mailbox(), move || {
             Enricher::new(enrich, resolver, &stream, outlets).with_probe(probe)

@@ -1,8 +1,10 @@
 //! `snowmelt run`: definitions as a running node.
 
+pub mod assets;
 pub mod backends;
 mod banner;
 mod collectors;
+pub mod enriching;
 pub mod groups;
 mod operator;
 pub mod settings;

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use snowmelt_collector::CollectorConfig;
-use snowmelt_enrich::enrichments::{Assets, Enrichments};
-use snowmelt_enrich::{Enrich, EnrichConfig};
+use snowmelt_enrich::Enrich;
 use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
 use snowmelt_objects::config::LoaderFile;
@@ -16,15 +13,11 @@ use snowmelt_protocol::badrow::Processor;
 use snowmelt_runtime::Clock;
 
 use crate::definition::model::{Collect, Enrich as EnrichWork, LoadSink, Purpose, Target};
+use crate::run::enriching::{self, Enriching};
 use crate::trouble::{Outcome, Trouble};
 
 /// The version that bad rows and enriched events name.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// How long the download of one asset may take.
-const ASSET_TIMEOUT: Duration = Duration::from_secs(120);
-/// The largest asset: a MaxMind city database has about 120 MB.
-const MAX_ASSET_BYTES: usize = 1 << 30;
 
 /// Who makes bad rows.
 pub fn processor(artifact: &'static str) -> Processor {
@@ -55,44 +48,27 @@ pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
     Ok(Arc::new(resolver))
 }
 
-/// Enrichment with the enrichments of a folder.
-pub async fn enrich(work: &EnrichWork) -> Outcome<Enrich> {
-    let mut config = EnrichConfig::new(processor("snowmelt-enrich"));
-    config.accept_invalid = work.accept_invalid;
-    config.max_json_depth = work.max_json_depth;
-    config.max_record_bytes = work.max_record_size;
-    config.failed_output = work.failed.is_some();
-    let Some(folder) = &work.enrichments else { return Ok(Enrich::new(config, Enrichments::default())) };
-    let wrong = |error: &dyn std::error::Error| Trouble::user(format!("{}: {}", folder.display(), explain(error)));
-    let documents = snowmelt_enrich::config::read_enrichments(folder).map_err(|error| wrong(&error))?;
-    let mut files = Assets::new();
-    for uri in Enrichments::assets(&documents).map_err(|error| wrong(&error))? {
-        let content = asset(&uri, folder).await?;
-        files.insert(uri, content);
-    }
-    let enrichments = Enrichments::build(&documents, &files).map_err(|error| wrong(&error))?;
-    Ok(Enrich::new(config, enrichments))
+/// A resolver without registries: it knows the schemas that are built in.
+pub fn built_in_schemas(clock: &Clock) -> Outcome<Arc<Resolver>> {
+    let document = json!({
+        "schema": "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3",
+        "data": { "cacheSize": 1000, "repositories": [] },
+    });
+    let broken = |error: &dyn std::error::Error| Trouble::Machine(explain(error));
+    let config = ResolverConfig::parse(&document).map_err(|error| broken(&error))?;
+    let resolver =
+        Resolver::new(&config, ResolverOptions::default(), iglu_clock(clock)).map_err(|error| broken(&error))?;
+    Ok(Arc::new(resolver))
 }
 
-/// A file that an enrichment names: over HTTP, or on this machine, from the enrichments' folder.
-async fn asset(uri: &str, folder: &Path) -> Outcome<Bytes> {
-    if !uri.starts_with("http://") && !uri.starts_with("https://") {
-        let path = folder.join(uri.strip_prefix("file://").unwrap_or(uri));
-        return tokio::fs::read(&path).await.map(Bytes::from).map_err(|error| {
-            Trouble::user(format!("{}: asset {} can't be read: {error}", folder.display(), path.display()))
-        });
-    }
-    let failed = |error: reqwest::Error| Trouble::caused(&format!("asset {uri} can't be fetched"), error);
-    let client = reqwest::Client::builder().timeout(ASSET_TIMEOUT).build().map_err(failed)?;
-    let mut answer = client.get(uri).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
-    let mut content = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-        if content.len() + chunk.len() > MAX_ASSET_BYTES {
-            return Err(Trouble::Machine(format!("asset {uri} is larger than {} MiB", MAX_ASSET_BYTES >> 20)));
-        }
-        content.extend_from_slice(&chunk);
-    }
-    Ok(content.freeze())
+/// Enrichment with the enrichments of a folder, and what it is built from again when its files change.
+pub async fn enriching(work: &EnrichWork) -> Outcome<(Enriching, Enrich)> {
+    let mut config = enriching::config(work.config.as_deref())?;
+    config.accept_invalid = work.accept_invalid.unwrap_or(config.accept_invalid);
+    config.max_json_depth = work.max_json_depth.unwrap_or(config.max_json_depth);
+    config.max_record_bytes = work.max_record_size.unwrap_or(config.max_record_bytes);
+    config.failed_output = work.failed.is_some();
+    Enriching::open(config, work.enrichments.as_deref()).await
 }
 
 /// The rules of a sink's objects, in the layout of the original's generation 2.x, named so that a repeat overwrites.
@@ -182,7 +158,7 @@ fn read(file: &Path) -> Outcome<String> {
 }
 
 /// An error with its causes in one line.
-fn explain(error: &dyn std::error::Error) -> String {
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

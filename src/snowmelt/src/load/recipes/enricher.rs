@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snowmelt_batcher::{BatchRules, Batcher};
-use snowmelt_enricher::{Enricher, Outlets};
+use snowmelt_enricher::{Current, Enricher, Outlets};
 use snowmelt_runtime::{Batch, GroupBuilder, Ledger, Port};
 use snowmelt_streams::PutEntry;
 
@@ -22,7 +22,7 @@ pub const RULES: BatchRules = BatchRules { max_bytes: 8 << 20, max_records: 500,
 /// Builds the rig.
 pub async fn build(bench: &mut Bench, pace: Pace) -> Outcome<Rig> {
     let corpus = bench.payloads()?;
-    let (enrich, resolver) = (Arc::new(bench.enrich().await?), bench.resolver()?);
+    let (enrich, resolver) = (Current::new(bench.enrich().await?), bench.resolver()?);
     let mut builder = bench.group("enricher");
     let outlets = Outlets {
         good: outlet(bench, &mut builder, "good events").await?,

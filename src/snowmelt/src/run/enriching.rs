@@ -1,0 +1,209 @@
+//! Enrichment as its files configure it, and what keeps it up to date: assets that change, schemas that expire.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use snowmelt_enrich::enrichments::{Assets, ConfigDocument, Enrichments};
+use snowmelt_enrich::{Enrich, EnrichConfig};
+use snowmelt_enricher::Current;
+use snowmelt_iglu::Resolver;
+use tokio::task::AbortHandle;
+
+use crate::run::assets::{AssetStore, Changes};
+use crate::run::settings::{explain, processor};
+use crate::trouble::{Outcome, Trouble};
+
+/// How often the resolver is asked what expires, and how long before its time a schema is asked for again.
+const SCHEMAS_EVERY: Duration = Duration::from_secs(30);
+const SCHEMAS_AHEAD: Duration = Duration::from_secs(60);
+
+/// The settings of enrichment: the defaults, and over them what the original's `config.hocon` says.
+pub fn config(file: Option<&Path>) -> Outcome<EnrichConfig> {
+    let Some(file) = file else { return Ok(EnrichConfig::new(processor("snowmelt-enrich"))) };
+    let document = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => {
+            let wrong = |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {error}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+            toml::from_str::<Value>(&text).map_err(|error| wrong(&error))?
+        }
+        _ => snowmelt_enrich::config::read_hocon(file).map_err(|error| Trouble::user(explain(&error)))?,
+    };
+    EnrichConfig::from_document(processor("snowmelt-enrich"), &document)
+        .map_err(|error| Trouble::user(format!("{}: {}", file.display(), explain(&error))))
+}
+
+/// Enrichment that can be built again when its files change.
+#[derive(Debug)]
+pub struct Enriching {
+    config: EnrichConfig,
+    folder: PathBuf,
+    documents: Vec<ConfigDocument>,
+    uris: Vec<String>,
+    store: AssetStore,
+}
+
+impl Enriching {
+    /// Reads the enrichments of a folder, fetches their files and builds enrichment from them.
+    pub async fn open(config: EnrichConfig, folder: Option<&Path>) -> Outcome<(Self, Enrich)> {
+        let (folder, documents) = match folder {
+            Some(folder) => {
+                let documents = snowmelt_enrich::config::read_enrichments(folder)
+                    .map_err(|error| Trouble::user(explain(&error)))?;
+                (folder.to_owned(), documents)
+            }
+            None => (PathBuf::new(), Vec::new()),
+        };
+        let uris = Enrichments::assets(&documents).map_err(|error| Trouble::user(explain(&error)))?;
+        let store = AssetStore::new(&folder)?;
+        let mut enriching = Self { config, folder, documents, uris, store };
+        let changes = enriching.store.changes(&enriching.uris).await?;
+        let enrich = enriching.build(&changes).await?;
+        enriching.store.adopt(changes);
+        Ok((enriching, enrich))
+    }
+
+    /// Looks at the files again; gives enrichment built from them if any has changed. After an error the next call
+    /// starts from what was good before.
+    pub async fn refresh(&mut self) -> Outcome<Option<Enrich>> {
+        let changes = self.store.changes(&self.uris).await?;
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let enrich = self.build(&changes).await?;
+        tracing::info!(changed = changes.len(), folder = %self.folder.display(), "enrichments built from new files");
+        self.store.adopt(changes);
+        Ok(Some(enrich))
+    }
+
+    /// Building may take a second of CPU time: a thread for blocking work does it.
+    async fn build(&self, changes: &Changes) -> Outcome<Enrich> {
+        let (config, documents, assets) = (self.config.clone(), self.documents.clone(), self.store.with(changes));
+        let build = move || build(config, &documents, &assets);
+        tokio::task::spawn_blocking(build)
+            .await
+            .map_err(|error| Trouble::Machine(format!("enrichments can't be built: {error}")))?
+    }
+
+    /// Whether there is anything that can change.
+    fn has_files(&self) -> bool {
+        !self.uris.is_empty()
+    }
+}
+
+fn build(config: EnrichConfig, documents: &[ConfigDocument], assets: &Assets) -> Outcome<Enrich> {
+    let enrichments = Enrichments::build(documents, assets).map_err(|error| Trouble::user(explain(&error)))?;
+    Ok(Enrich::new(config, enrichments))
+}
+
+/// Tasks that keep an enrichment and its schemas up to date; they end when this goes.
+#[derive(Debug)]
+pub struct Refreshers(Vec<AbortHandle>);
+
+impl Refreshers {
+    /// Starts them.
+    pub fn start(enriching: Enriching, current: Current, resolver: Arc<Resolver>) -> Self {
+        let mut tasks = Self(Vec::new());
+        if enriching.has_files() {
+            tasks.spawn(refresh_assets(enriching, current));
+        }
+        tasks.spawn(refresh_schemas(resolver));
+        tasks
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task).abort_handle());
+    }
+}
+
+impl Drop for Refreshers {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Whatever goes wrong, what is in use stays in use until the next look.
+async fn refresh_assets(mut enriching: Enriching, current: Current) {
+    loop {
+        tokio::time::sleep(enriching.config.assets_update_period).await;
+        match enriching.refresh().await {
+            Ok(Some(enrich)) => current.exchange(enrich),
+            Ok(None) => tracing::debug!("no file of the enrichments has changed"),
+            Err(trouble) => tracing::error!(%trouble, "files of the enrichments can't be refreshed, the old ones stay"),
+        }
+    }
+}
+
+async fn refresh_schemas(resolver: Arc<Resolver>) {
+    loop {
+        tokio::time::sleep(SCHEMAS_EVERY).await;
+        let refreshed = resolver.refresh_expiring(SCHEMAS_AHEAD).await;
+        tracing::debug!(refreshed, "schemas that expire soon were asked for again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "user_agent_parsers:\n  - regex: '(Firefox)/(\\d+)'\nos_parsers: []\ndevice_parsers: []\n";
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let document = r#"{"schema": "iglu:com.snowplowanalytics.snowplow/ua_parser_config/jsonschema/1-0-1",
+            "data": {"vendor": "v", "name": "n", "enabled": true, "parameters": {"uri": ".", "database": "rules.yml"}}}"#;
+        std::fs::write(folder.path().join("ua.json"), document).unwrap();
+        std::fs::write(folder.path().join("rules.yml"), RULES).unwrap();
+        folder
+    }
+
+    #[tokio::test]
+    async fn changed_files_are_built_in_and_broken_ones_leave_the_old_in_use() {
+        let folder = folder();
+        let (mut enriching, _) = Enriching::open(config(None).unwrap(), Some(folder.path())).await.unwrap();
+        assert!(enriching.refresh().await.unwrap().is_none());
+        let rules = folder.path().join("rules.yml");
+        std::fs::write(&rules, RULES.replace("Firefox", "Chrome")).unwrap();
+        assert!(enriching.refresh().await.unwrap().is_some());
+        assert!(enriching.refresh().await.unwrap().is_none());
+        std::fs::write(&rules, "[broken").unwrap();
+        let trouble = enriching.refresh().await.unwrap_err().to_string();
+        assert!(trouble.contains("ua.json") && trouble.contains("rules.yml"), "{trouble}");
+        // The broken file was not taken over: repaired, it is a change to what is in use no more.
+        std::fs::write(&rules, RULES.replace("Firefox", "Chrome")).unwrap();
+        assert!(enriching.refresh().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_is_exchanged_after_the_period() {
+        let folder = folder();
+        let config = EnrichConfig { assets_update_period: Duration::from_millis(20), ..config(None).unwrap() };
+        let (enriching, enrich) = Enriching::open(config, Some(folder.path())).await.unwrap();
+        let current = Current::new(enrich);
+        let before = current.load();
+        let resolver = crate::run::settings::built_in_schemas(&snowmelt_runtime::Clock::system()).unwrap();
+        let _refreshers = Refreshers::start(enriching, current.clone(), resolver);
+        std::fs::write(folder.path().join("rules.yml"), RULES.replace("Firefox", "Chrome")).unwrap();
+        let exchanged = async {
+            while Arc::ptr_eq(&before, &current.load()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), exchanged).await.expect("exchanged in time");
+    }
+
+    #[tokio::test]
+    async fn the_original_configuration_is_read_as_hocon_and_its_mistakes_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.hocon");
+        std::fs::write(&file, "assetsUpdatePeriod = 1 day # often\nvalidation { acceptInvalid = true }").unwrap();
+        let read = config(Some(&file)).unwrap();
+        assert!(read.accept_invalid);
+        assert_eq!(read.assets_update_period, Duration::from_secs(24 * 3600));
+        std::fs::write(&file, "validation.maxJsonDepth = deep").unwrap();
+        let trouble = config(Some(&file)).unwrap_err().to_string();
+        assert!(trouble.contains("config.hocon: validation.maxJsonDepth") && trouble.contains("deep"), "{trouble}");
+    }
+}
