@@ -36,7 +36,9 @@ impl ShardCursor for Numbers {
 }
 
 /// Keeps what it gets, and how many batches of the ledger were open when it got them.
-struct Keep<T>(Arc<Mutex<Vec<(Vec<T>, usize)>>>, Ledger);
+struct Keep<T>(Kept<T>, Ledger);
+
+type Kept<T> = Arc<Mutex<Vec<(Vec<T>, usize)>>>;
 
 #[async_trait(?Send)]
 impl<T: Send + 'static> Stage for Keep<T> {

@@ -72,6 +72,8 @@ pub fn describe(plan: &Plan) -> String {
         out.push('\n');
     }
     line(&mut out, &format!("all together at most {} in mailboxes and batches", show_bytes(total)));
+    let resident = show_bytes(resident(total, &plan.streams));
+    line(&mut out, &format!("under load the process takes at most {resident} more than idle, whatever a sink does"));
     line(&mut out, "needs");
     for need in needs(plan) {
         line(&mut out, &format!("  {need}"));
@@ -168,6 +170,14 @@ pub fn memory(definition: &Definition) -> usize {
             load.source.max_bytes + sinks
         }
     }
+}
+
+/// Most resident bytes that load adds to an idle process: twice the payload in mailboxes and batches, since records and the
+/// allocator add to it (measured: half as much again), and the newest records of every shard, which the embedded streams
+/// keep for readers at the tip.
+pub fn resident(payload: usize, streams: &[(String, u32)]) -> usize {
+    let shards: usize = streams.iter().map(|(_, shards)| *shards as usize).sum();
+    2 * payload + shards * snowmelt_streams::Options::default().tail_cache_bytes
 }
 
 /// Outside systems and permissions.

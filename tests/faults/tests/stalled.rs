@@ -39,7 +39,7 @@ fn a_stalled_database_costs_bounded_memory_and_nobody_else_waits() {
         let groups: usize =
             world.definitions().unwrap().iter().map(|definition| check::memory(definition) * SHARDS as usize).sum();
         let streams = STREAMS.map(|(name, shards)| (name.to_owned(), shards));
-        let bound = groups + check::stream_tails(&streams);
+        let bound = check::resident(groups, &streams);
         let life = world.live().await.unwrap();
         // Schemas, pools and buffers are there once something has passed.
         world.send(2000, PADDING).await.unwrap();
