@@ -63,8 +63,8 @@ impl Schedule {
     /// The schedule of a seed.
     pub fn drawn(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let strikes = (0..random.u32(0..4)).map(|_| strike(&mut random)).collect();
-        let storms = (0..random.u32(0..4)).map(|_| storm(&mut random)).collect();
+        let strikes = (0..random.u32(0..7)).map(|_| strike(&mut random)).collect();
+        let storms = (0..random.u32(0..6)).map(|_| storm(&mut random)).collect();
         let outside = (0..random.u32(0..3))
             .map(|_| {
                 let what = match random.u32(0..4) {
@@ -183,7 +183,7 @@ fn strike(random: &mut fastrand::Rng) -> Strike {
         0..=2 => Fault::Error,
         3..=5 => Fault::Panic,
         6 => Fault::Hang,
-        _ => Fault::Block(Duration::from_millis(900)),
+        _ => Fault::Block(Duration::from_millis(1500)),
     };
     Strike {
         app,
@@ -191,7 +191,7 @@ fn strike(random: &mut fastrand::Rng) -> Strike {
         actor,
         turn,
         moment: if random.bool() { Moment::Before } else { Moment::After },
-        nth: random.u32(1..8),
+        nth: random.u32(1..6),
         times: random.u32(1..3),
         fault,
     }

@@ -63,21 +63,27 @@ pub struct Storm {
 
 /// All storms of a schedule. Clones share the counts.
 #[derive(Clone, Default)]
-pub struct Weather(Arc<Mutex<(Vec<Storm>, BTreeMap<Call, u32>)>>);
+pub struct Weather(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    storms: Vec<Storm>,
+    counts: BTreeMap<Call, u32>,
+}
 
 impl Weather {
     /// Calm but for `storms`.
     pub fn new(storms: Vec<Storm>) -> Self {
-        Self(Arc::new(Mutex::new((storms, BTreeMap::new()))))
+        Self(Arc::new(Mutex::new(State { storms, counts: BTreeMap::new() })))
     }
 
     fn strike(&self, call: Call) -> Option<Trouble> {
         let mut state = lock(&self.0);
-        let count = state.1.entry(call).or_default();
+        let count = state.counts.entry(call).or_default();
         *count += 1;
         let count = *count;
         let hit = |storm: &&Storm| storm.call == call && count >= storm.nth && count < storm.nth + storm.times;
-        state.0.iter().find(hit).map(|storm| storm.trouble)
+        state.storms.iter().find(hit).map(|storm| storm.trouble)
     }
 
     /// The part of a trouble that is a wait.

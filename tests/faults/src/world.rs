@@ -73,7 +73,7 @@ impl Default for Rules {
             batch: 16,
             mailbox_bytes: 1 << 20,
             policy,
-            heartbeat: Duration::from_millis(400),
+            heartbeat: Duration::from_millis(800),
             call_timeout: Duration::from_millis(1500),
             probe: None,
         }

@@ -76,5 +76,5 @@ fn every_role_survives_a_future_that_never_ends() {
 
 #[test]
 fn every_role_survives_a_blocked_event_loop() {
-    every_role_survives(Fault::Block(Duration::from_millis(1500)));
+    every_role_survives(Fault::Block(Duration::from_millis(2000)));
 }
