@@ -9,12 +9,16 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use serde_json::json;
-use snowmelt_enrich::enrichments::Enrichments;
+use snowmelt_enrich::enrichments::{Assets, ConfigDocument, Enrichments};
 use snowmelt_enrich::{Context, Enrich, EnrichConfig, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::{Lookup, Schema, SchemaKey, SchemaSource};
 use snowmelt_protocol::badrow::Processor;
 use snowmelt_protocol::document::Document;
 use snowmelt_protocol::payload::{CollectorPayload, SCHEMA};
+
+/// Counts allocations: they stand beside the times.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -36,9 +40,10 @@ impl InMemory {
             "com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2",
             "org.w3/PerformanceTiming/jsonschema/1-0-0",
             "com.snowplowanalytics.snowplow/link_click/jsonschema/1-0-1",
+            "com.snowplowanalytics.snowplow/ua_parser_context/jsonschema/1-0-0",
         ];
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let roots = [workspace.join("src/iglu/schemas"), workspace.join("pipelines/iglu/schemas")];
+        let roots = ["src/iglu/schemas", "pipelines/iglu/schemas"].map(|root| workspace.join(root));
         let load = |path: &&str| {
             let text = roots.iter().find_map(|root| std::fs::read_to_string(root.join(path)).ok());
             let document = serde_json::from_str(&text.expect(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -104,6 +109,57 @@ fn body(events: usize, extra: serde_json::Value) -> String {
     json!({"schema": format!("{SNOWPLOW}/payload_data/jsonschema/1-0-4"), "data": vec![event; events]}).to_string()
 }
 
+/// The six enrichments of a usual pipeline, with the files of `../shared`; none where that is missing.
+fn six_enrichments() -> Option<Enrichments> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let core = "com.snowplowanalytics.snowplow";
+    let file = |name: &str| json!({"uri": "http://files", "database": name});
+    let mut referrers = file("referers.json");
+    referrers["internalDomains"] = json!(["shop.example.com"]);
+    let configurations = [
+        ("ip_lookups/jsonschema/2-0-0", json!({"geo": file("GeoIP2-City.mmdb")})),
+        ("ua_parser_config/jsonschema/1-0-1", file("regexes.yaml")),
+        ("referer_parser/jsonschema/2-0-0", referrers),
+        (
+            "campaign_attribution/jsonschema/1-0-1",
+            json!({"fields": {
+            "mktMedium": ["utm_medium"], "mktSource": ["utm_source"], "mktTerm": ["utm_term"],
+            "mktContent": ["utm_content"], "mktCampaign": ["utm_campaign"]}}),
+        ),
+        (
+            "event_fingerprint_config/jsonschema/1-0-1",
+            json!({"hashAlgorithm": "MD5", "excludeParameters": ["eid", "nuid", "stm", "cv"]}),
+        ),
+        ("anon_ip/jsonschema/1-0-1", json!({"anonOctets": 1, "anonSegments": 4})),
+    ];
+    let document = |(name, parameters): (&str, serde_json::Value)| {
+        let data = json!({"vendor": core, "name": "n", "enabled": true, "parameters": parameters});
+        ConfigDocument::from_json(&json!({"schema": format!("iglu:{core}/{name}"), "data": data})).expect(name)
+    };
+    let documents = configurations.map(document);
+    let mut assets = Assets::new();
+    for (name, path) in [
+        ("GeoIP2-City.mmdb", "geoip/test-data/GeoIP2-City-Test.mmdb"),
+        ("regexes.yaml", "uap-core/regexes.yaml"),
+        ("referers.json", "referer-parser/resources/referers.yml"),
+    ] {
+        let Ok(content) = std::fs::read(data.join(path)) else {
+            println!("skipped: {} is missing", data.join(path).display());
+            return None;
+        };
+        // The referrers are published as YAML and hosted as JSON.
+        let content = match name {
+            "referers.json" => {
+                let table: serde_json::Value = serde_yaml_ng::from_slice(&content).expect(path);
+                table.to_string().into_bytes()
+            }
+            _ => content,
+        };
+        assets.insert(format!("http://files/{name}"), content.into());
+    }
+    Some(Enrichments::build(&documents, &assets).expect("the documents are right"))
+}
+
 fn record(body: String) -> Vec<u8> {
     let payload = CollectorPayload {
         schema: Some(SCHEMA.into()),
@@ -129,8 +185,12 @@ fn record(body: String) -> Vec<u8> {
 }
 
 fn run(bencher: Bencher<'_, '_>, record: Vec<u8>, events: usize) {
+    run_with(bencher, record, events, Enrichments::default());
+}
+
+fn run_with(bencher: Bencher<'_, '_>, record: Vec<u8>, events: usize, enrichments: Enrichments) {
     let schemas = InMemory::new();
-    let enrich = Enrich::new(EnrichConfig::new(Processor::new("snowmelt-enrich", "0.1.0")), Enrichments::default());
+    let enrich = Enrich::new(EnrichConfig::new(Processor::new("snowmelt-enrich", "0.1.0")), enrichments);
     let cx = Context { now_micros: 1_700_000_100_456_000, schemas: &schemas, seed: RecordSeed::new("raw", b"1") };
     let mut scratch = Scratch::new();
     let mut out = Outputs::default();
@@ -145,6 +205,13 @@ fn run(bencher: Bencher<'_, '_>, record: Vec<u8>, events: usize) {
 #[divan::bench]
 fn page_view_with_three_contexts(bencher: Bencher<'_, '_>) {
     run(bencher, record(body(1, json!({}))), 1);
+}
+
+#[divan::bench]
+fn page_view_with_three_contexts_and_six_enrichments(bencher: Bencher<'_, '_>) {
+    if let Some(enrichments) = six_enrichments() {
+        run_with(bencher, record(body(1, json!({"ip": "81.2.69.142"}))), 1, enrichments);
+    }
 }
 
 #[divan::bench]
