@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
 # Everything that has to hold: formatting, lints, licences, all tests.
 #   bash tests/run.sh
-# Installs what the tests need and is missing, at pinned versions: PostgreSQL from Debian, trackers and the analytics SDK into
-# .tools. Quick when all is there already.
+# Installs what the tests need and is missing, at pinned versions: PostgreSQL and Chromium from Debian, trackers and the
+# analytics SDK into .tools. Quick when all is there already. Says at its end how long each step took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/local/needs.sh
 
-step() { printf '\n== %s\n' "$*"; }
+steps=()
+step() { # name
+  end_step
+  current=$1
+  began=$SECONDS
+  printf '\n== %s\n' "$1"
+}
+end_step() {
+  [ -z "${current:-}" ] || steps+=("$(printf '%5d s  %s' $((SECONDS - began)) "$current")")
+}
 
 step 'tools'
 need_cargo
@@ -18,6 +27,7 @@ cargo clippy --version >/dev/null 2>&1 || missing 'clippy' 'rustup component add
 packages=()
 have_postgres || packages+=(postgresql-15)
 have_compiler || packages+=(build-essential cmake)
+[ -x /usr/bin/chromium ] || packages+=(chromium)
 install "${packages[@]}"
 
 # Installed again only when the pinned versions change.
@@ -28,20 +38,25 @@ if ! cmp -s tests/tools/requirements.txt .tools/python/installed.txt; then
   cp tests/tools/requirements.txt .tools/python/installed.txt
 fi
 if ! cmp -s tests/tools/node/package-lock.json .tools/node/installed.json; then
-  echo 'installing into .tools/node: the Node tracker'
+  echo 'installing into .tools/node: the Node and browser trackers, and what drives the browser'
   mkdir -p .tools/node
   cp tests/tools/node/package.json tests/tools/node/package-lock.json .tools/node/
-  npm ci --prefix .tools/node --silent --no-audit --no-fund
+  npm ci --prefix .tools/node --ignore-scripts --silent --no-audit --no-fund
   cp tests/tools/node/package-lock.json .tools/node/installed.json
 fi
 
-step 'cargo fmt'
+step 'formatting'
 cargo fmt --all --check
 step 'licences'
 python3 tests/tools/licences.py
-step 'cargo clippy'
+step 'lints'
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-step 'cargo test'
+step 'build of the tests'
 # Built together, so that the program under test and the tests share what they depend on.
 cargo build --workspace --all-targets --locked --quiet
+cargo test --workspace --locked --quiet --no-run
+step 'tests'
 SNOWMELT_BIN="$PWD/target/debug/snowmelt" SNOWMELT_TOOLS="$PWD/.tools" cargo test --workspace --locked
+end_step
+printf '\nall green\n'
+printf '%s\n' "${steps[@]}"

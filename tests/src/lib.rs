@@ -18,7 +18,7 @@ pub use objects::{files, gzip_lines};
 pub use place::{Pipeline, Place, RunInfo, Stopped};
 pub use program::{Finished, run_to_end, snowmelt};
 pub use sending::{client, send, send_all};
-pub use tools::{feed, tools_dir};
+pub use tools::{feed, has_browser, tools_dir};
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {

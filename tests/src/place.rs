@@ -102,23 +102,35 @@ impl Place {
             Err(reason) => Err(reason.context(pipeline.log_tail())),
         }
     }
+
+    /// Kills the private server that a killed program has left running.
+    pub fn kill_postgres(&self) -> Result<()> {
+        let servers = self.postgres()?;
+        ensure!(!servers.is_empty(), "no server was left running");
+        servers.into_iter().for_each(|pid| signal(pid, libc::SIGKILL));
+        Ok(())
+    }
+
+    /// The private server, by the pid file in its data.
+    fn postgres(&self) -> Result<Vec<u32>> {
+        let mut pids = Vec::new();
+        for file in crate::files(&self.data())? {
+            if file.ends_with("postmaster.pid") {
+                let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+                let first = text.lines().next().unwrap_or_default();
+                pids.push(first.trim().parse().with_context(|| format!("{}: {text}", file.display()))?);
+            }
+        }
+        Ok(pids)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for file in crate::files(&self.data()).unwrap_or_default() {
-            if file.ends_with("postmaster.pid") {
-                stop_process_of(&file);
-            }
+        // At once: its data is about to go. Nobody is left to tell that it was running already stopped.
+        for pid in self.postgres().unwrap_or_default() {
+            signal(pid, libc::SIGQUIT);
         }
-    }
-}
-
-/// Stops the server whose pid file was left behind, at once: its data is about to go.
-fn stop_process_of(pid_file: &Path) {
-    let first_line = std::fs::read_to_string(pid_file).ok().and_then(|text| text.lines().next()?.trim().parse().ok());
-    if let Some(pid) = first_line {
-        signal(pid, libc::SIGQUIT);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pinned Python and Node programs in `.tools`, which `tests/run.sh` installs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use tokio::process::Command;
 
 use crate::root;
 
+/// Debian's; the one that `tests/tools/browser_tracker.cjs` starts.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
 /// Where the tools are: `SNOWMELT_TOOLS`, else `.tools`; prints that the test is skipped where nobody has installed them.
 pub fn tools_dir() -> Option<PathBuf> {
     let dir = std::env::var_os("SNOWMELT_TOOLS").map_or_else(|| root().join(".tools"), PathBuf::from);
@@ -18,6 +21,15 @@ pub fn tools_dir() -> Option<PathBuf> {
     }
     println!("skipped: {} is missing; bash tests/run.sh installs it", dir.display());
     None
+}
+
+/// Whether the browser that `tests/run.sh` installs is on this machine; prints that the test is skipped where it is not.
+pub fn has_browser() -> bool {
+    let found = Path::new(CHROMIUM).try_exists().unwrap_or(false);
+    if !found {
+        println!("skipped: {CHROMIUM} is missing; bash tests/run.sh installs it");
+    }
+    found
 }
 
 /// Runs a tool, feeds it, and gives back what it prints. Anything but success within a minute is an error.

@@ -1,6 +1,7 @@
 //! Whole-product tests: the built program, real Postgres, real trackers.
 
 mod accounting;
+mod browser;
 mod definitions;
 mod mistakes;
 mod replay;

@@ -54,50 +54,63 @@ async fn stopped_with_ctrl_c_and_started_again_it_loses_nothing_and_doubles_noth
     Ok(())
 }
 
+/// How often the program is killed.
+const KILLS: u64 = 5;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_is_sent_to_it_has_everything_that_it_accepted_once() -> Result<()> {
+async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_accepted_once() -> Result<()> {
+    let seed = match std::env::var("SNOWMELT_KILL_SEED") {
+        Ok(seed) => seed.parse().context("SNOWMELT_KILL_SEED")?,
+        Err(_) => fastrand::u64(..1_000_000),
+    };
+    println!("SNOWMELT_KILL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
     let place = Place::new().await?;
-    // Sent by several trackers, each of which goes on until it is refused.
-    let shops: Vec<Vec<ShopRequest>> = (0..4).map(|n| shop(100 + n, 2000)).collect();
     let mut accepted = Ledger::default();
     let mut everything = Ledger::default();
-    for (round, wait) in [(0, 700), (1, 1500), (2, 300)] {
-        let pipeline = place.start(&[]).await?;
+    for round in 0..KILLS {
+        let pipeline = place.start(&[]).await.with_context(|| format!("start {round} of seed {seed}"))?;
         let mut trackers = Vec::new();
-        for requests in &shops {
-            // Each round plays its own third, so that no event is sent twice.
-            let third: Vec<ShopRequest> = requests.iter().skip(round).step_by(3).cloned().collect();
-            let url = pipeline.info.collector_url.clone();
-            trackers.push(tokio::spawn(async move {
-                let client = client()?;
-                let mut done = 0;
-                for request in &third {
-                    match send(&client, &url, request).await {
-                        Ok(()) => done += 1,
-                        Err(_) => break,
-                    }
-                }
-                anyhow::Ok(third[..done].to_vec())
-            }));
+        for tracker in 0..4 {
+            let requests = shop(seed + round * 4 + tracker, 4000);
+            everything.add(Ledger::of(&requests));
+            trackers.push(tokio::spawn(send_until_refused(pipeline.info.collector_url.clone(), requests)));
         }
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let wait = Duration::from_millis(random.u64(50..1500));
+        // The database outlives the program; at times it is killed with it, at times the next start finds it running.
+        let with_postgres = random.bool();
+        tokio::time::sleep(wait).await;
         pipeline.kill().await?;
+        if with_postgres {
+            place.kill_postgres()?;
+        }
         let mut sent = Vec::new();
         for tracker in trackers {
-            sent.extend(tracker.await??);
+            let (done, refused) = tracker.await??;
+            ensure!(refused, "a tracker had sent everything before the program was killed");
+            sent.extend(done);
         }
-        assert!(!sent.is_empty(), "nothing was accepted before the program was killed");
+        println!("killed after {wait:?}, Postgres too: {with_postgres}; {} requests accepted", sent.len());
         accepted.add(Ledger::of(&sent));
     }
-    for requests in &shops {
-        everything.add(Ledger::of(requests));
-    }
+    ensure!(accepted.counts().0 > 0, "nothing was accepted before the kills of seed {seed}");
 
     let pipeline = place.start(&[]).await?;
     let warehouse = pipeline.warehouse().await?;
     settle(&warehouse, accepted.counts()).await.with_context(|| pipeline.log_tail())?;
-    accepted.check(&warehouse.landed().await?, &everything)?;
+    accepted.check(&warehouse.landed().await?, &everything).with_context(|| format!("seed {seed}"))?;
     drop(warehouse);
     assert_eq!(pipeline.interrupt().await?.code, Some(0));
     Ok(())
+}
+
+/// Sends one after the other, as a tracker does, until one is refused. Gives back what was accepted, and whether one was not.
+async fn send_until_refused(collector_url: String, requests: Vec<ShopRequest>) -> Result<(Vec<ShopRequest>, bool)> {
+    let client = client()?;
+    for (done, request) in requests.iter().enumerate() {
+        if send(&client, &collector_url, request).await.is_err() {
+            return Ok((requests[..done].to_vec(), true));
+        }
+    }
+    Ok((requests, false))
 }
