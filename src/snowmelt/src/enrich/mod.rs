@@ -66,11 +66,11 @@ impl Tally {
     fn outcome(self) -> Outcome {
         if self.unanswered > 0 {
             let lines = self.unanswered;
-            return Err(Trouble::Machine(format!("{lines} lines not enriched: a schema registry did not answer")));
+            return Err(Trouble::Machine(format!("lines not enriched, as a schema registry did not answer: {lines}")));
         }
         if self.unreadable > 0 {
             let lines = self.unreadable;
-            return Err(Trouble::user(format!("{lines} lines are neither a payload in base64 nor a request as JSON")));
+            return Err(Trouble::user(format!("lines that are neither a payload nor a request: {lines}")));
         }
         Ok(())
     }

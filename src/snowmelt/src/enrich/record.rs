@@ -38,7 +38,8 @@ pub struct Collected {
 pub fn read(line: &[u8], core: &Core, now_ms: i64, new_id: &mut dyn FnMut() -> Uuid) -> Result<Collected, String> {
     if line.first() != Some(&b'{') {
         let record = STANDARD.decode(line).map_err(|error| {
-            format!("neither a payload in base64 nor a request as JSON: {}", error.to_string().to_lowercase())
+            let reason = error.to_string().to_lowercase();
+            format!("neither a payload in base64 nor a request as JSON: {}", reason.trim_end_matches('.'))
         })?;
         return Ok(Collected { good: vec![record.into()], bad: Vec::new() });
     }
