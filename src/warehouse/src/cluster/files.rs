@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::ClusterError;
 
+/// Where the server notes its process, in its data.
+const PID_FILE: &str = "postmaster.pid";
 /// Paths of sockets may have 107 bytes; the server appends its own name.
 const MAX_SOCKET_FOLDER: usize = 80;
 /// A log that is longer starts anew.
@@ -154,10 +156,9 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether a server of an earlier process still runs here. A note of one that does not is removed, since another
-    /// process may have its number by now.
+    /// Whether a server of an earlier process still runs here.
     pub(super) fn left_over_server(&self) -> Result<bool, ClusterError> {
-        let path = self.data.join("postmaster.pid");
+        let path = self.data.join(PID_FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -166,11 +167,38 @@ impl Layout {
         let pid = text.lines().next().unwrap_or_default().trim();
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let ours = self.data.as_os_str().as_encoded_bytes();
-        if !pid.is_empty() && command.split(|byte| *byte == 0).any(|argument| argument == ours) {
-            return Ok(true);
+        Ok(!pid.is_empty() && command.split(|byte| *byte == 0).any(|argument| argument == ours))
+    }
+
+    /// Whether a process of a server works in the data. Those that serve connections outlive a killed postmaster while they
+    /// finish a statement.
+    pub(super) fn is_worked_in(&self) -> Result<bool, ClusterError> {
+        let processes = Path::new("/proc");
+        for entry in file(processes, std::fs::read_dir(processes))? {
+            // Of a process that ends meanwhile, or of another user, there is nothing to read.
+            let process = file(processes, entry)?.path();
+            let is_here = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == self.data);
+            if is_here && std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim() == "postgres") {
+                return Ok(true);
+            }
         }
-        file(&path, std::fs::remove_file(&path))?;
         Ok(false)
+    }
+
+    /// Removes the notes of a server that does not run any more: another process may have its number by now, and one that
+    /// was killed a moment ago still counts as running.
+    pub(super) fn forget_server(&self) -> Result<(), ClusterError> {
+        let mut notes = vec![self.data.join(PID_FILE)];
+        for entry in file(&self.socket, std::fs::read_dir(&self.socket))? {
+            notes.push(file(&self.socket, entry)?.path());
+        }
+        for note in notes {
+            match std::fs::remove_file(&note) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => file(&note, removed)?,
+            }
+        }
+        Ok(())
     }
 
     /// The log for standard output and error of the server.

@@ -95,6 +95,14 @@ pub enum ClusterError {
         /// The last lines of its log.
         log: String,
     },
+    /// Processes of a killed server still work in the data.
+    #[error("{data}: processes of a killed server still work there after {after:?}; stop them")]
+    LeftOver {
+        /// The data of the server.
+        data: PathBuf,
+        /// How long was waited.
+        after: Duration,
+    },
     /// No port of the loopback interface is free.
     #[error("no free port on 127.0.0.1: {0}")]
     NoPort(std::io::Error),
@@ -155,6 +163,7 @@ impl PrivateCluster {
             tracing::warn!(directory = %directory.display(), "stopping the server of a killed process");
             stop_by_pg_ctl(&binaries, &layout, user.as_ref()).await?;
         }
+        forget_killed_server(&layout).await?;
         let mut attempt = 1;
         let (port, child, mut stop) = loop {
             let port = choose_port(options.port, &layout)?;
@@ -359,6 +368,18 @@ async fn stop_by_pg_ctl(binaries: &Binaries, layout: &Layout, user: Option<&User
     let mut command = program(&binaries.pg_ctl, user);
     command.arg("stop").arg("-D").arg(&layout.data).args(["-m", "fast", "-w", "-t", &seconds]);
     run("pg_ctl stop", &mut command, STOP_TIMEOUT + Duration::from_secs(5)).await
+}
+
+/// Waits until nothing of an earlier server writes to the data any more, then removes its notes.
+async fn forget_killed_server(layout: &Layout) -> Result<(), ClusterError> {
+    let started = Instant::now();
+    while layout.is_worked_in()? {
+        if started.elapsed() > STOP_TIMEOUT {
+            return Err(ClusterError::LeftOver { data: layout.data.clone(), after: started.elapsed() });
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+    layout.forget_server()
 }
 
 /// The port asked for; else that of last time if it is free; else any.

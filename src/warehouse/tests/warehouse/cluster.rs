@@ -75,10 +75,15 @@ async fn death_is_noticed_and_what_is_left_does_not_hinder_the_next_start() {
     drop(cluster);
 
     // As if its number now belonged to somebody else.
-    let pid_file = directory.path().join("data/postmaster.pid");
-    let text = std::fs::read_to_string(&pid_file).unwrap();
-    let rest = text.split_once('\n').unwrap().1;
-    std::fs::write(&pid_file, format!("1\n{rest}")).unwrap();
+    let mut notes = vec![directory.path().join("data/postmaster.pid")];
+    let sockets = directory.path().join("socket").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    notes.extend(sockets.filter(|path| path.extension().is_some_and(|extension| extension == "lock")));
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    for note in notes {
+        let text = std::fs::read_to_string(&note).unwrap();
+        let rest = text.split_once('\n').unwrap().1;
+        std::fs::write(&note, format!("1\n{rest}")).unwrap();
+    }
     let cluster = PrivateCluster::start(directory.path(), &options()).await.unwrap();
     cluster.stop().await.unwrap();
 }
