@@ -53,7 +53,7 @@ step 'lints'
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 step 'build of the tests'
 # Built together, so that the program under test and the tests share what they depend on.
-cargo build --workspace --all-targets --locked --quiet
+cargo build --workspace --bins --tests --locked --quiet
 cargo test --workspace --locked --quiet --no-run
 step 'tests'
 SNOWMELT_BIN="$PWD/target/debug/snowmelt" SNOWMELT_TOOLS="$PWD/.tools" cargo test --workspace --locked
