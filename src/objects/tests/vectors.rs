@@ -35,7 +35,7 @@ type Outcome = Result<(), String>;
 
 fn shared() -> Option<PathBuf> {
     if let Ok(path) = std::env::var("SNOWMELT_SHARED") {
-        return Some(path.into());
+        return Some(PathBuf::from(path)).filter(|path| path.is_dir());
     }
     let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     while !folder.join("Cargo.lock").is_file() {
