@@ -52,8 +52,8 @@ pub struct Options {
     pub durability: Durability,
     /// The largest record, key and data together, in bytes: as in Kinesis 1 MiB, at most 10 MiB.
     pub max_record_bytes: usize,
-    /// A stream's files take at most about so many bytes: past it the oldest segments go, read or not, with a warning.
-    /// At least 64 KiB.
+    /// A stream's files take at most about so many bytes: past it puts are refused for the moment, and nothing that is within
+    /// the retention is removed. At least 64 KiB.
     pub max_stream_bytes: u64,
     /// A segment is closed when it has so many bytes; lowered to 1/16 of `max_stream_bytes` where that is less.
     pub segment_bytes: u64,

@@ -30,39 +30,35 @@ impl Retention {
         self.retention_ms.load(Ordering::Relaxed)
     }
 
-    /// Removes the segments whose records are all past the retention, then the oldest while there are too many bytes.
+    /// Removes the segments whose records are all past the retention.
     pub(crate) fn trim(&self, now_ms: i64) {
         let logs = self.logs().clone();
         let oldest_kept_ms = now_ms.saturating_sub(self.ms());
         for log in &logs {
             while log.oldest_removable_ms().is_some_and(|last_ms| last_ms < oldest_kept_ms) {
-                if !remove_oldest(log, now_ms, false) {
+                if !remove_oldest(log) {
                     break;
                 }
             }
         }
-        let mut bytes: u64 = logs.iter().map(|log| log.bytes()).sum();
-        while bytes > self.max_bytes {
-            let oldest =
-                logs.iter().filter_map(|log| Some((log.oldest_removable_ms()?, log))).min_by_key(|found| found.0);
-            let Some((_, log)) = oldest else { return };
-            if !remove_oldest(log, now_ms, true) {
-                return;
-            }
-            bytes = logs.iter().map(|log| log.bytes()).sum();
-        }
+    }
+
+    /// Why so many bytes more can't be taken, if they can't. What is stored within the retention is never given up for
+    /// room: somebody may still have to read it.
+    pub(crate) fn refusal(&self, more: u64) -> Option<String> {
+        let held: u64 = self.logs().iter().map(|log| log.bytes()).sum();
+        (held + more > self.max_bytes).then(|| {
+            format!(
+                "it holds {held} bytes of at most {}; room comes when records are past the retention",
+                self.max_bytes
+            )
+        })
     }
 }
 
 /// Removes a log's oldest segment; whether one was.
-fn remove_oldest(log: &ShardLog, now_ms: i64, for_space: bool) -> bool {
+fn remove_oldest(log: &ShardLog) -> bool {
     match log.remove_oldest() {
-        Ok(Some(removed)) if for_space && removed.records > 0 => {
-            let age_ms = now_ms.saturating_sub(removed.last_ms);
-            tracing::warn!(stream = log.stream, shard = %log.id, records = removed.records, bytes = removed.len, age_ms,
-                "records younger than the retention were removed: the stream has reached its size");
-            true
-        }
         Ok(removed) => removed.is_some(),
         Err(error) => {
             tracing::warn!(stream = log.stream, shard = %log.id, %error, "old segment is not removed");

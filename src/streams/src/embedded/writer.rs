@@ -137,6 +137,9 @@ impl Writer {
         if self.closed {
             return reject(puts, "the shard was split or merged");
         }
+        if let Some(reason) = self.retention.refusal(bytes as u64) {
+            return reject(puts, &reason);
+        }
         if let Err(error) = self.prepare(bytes as u64) {
             return reject(puts, &format!("shard {}: preparing a write: {error}", self.log.id));
         }
