@@ -12,7 +12,7 @@ use super::frame::Frames;
 use super::log::{Found, ShardLog, Tip};
 use super::options::Clock;
 use super::segment::{self, Damage, ReadError};
-use crate::{Page, ReadLimit, SequenceNumber, ShardCursor, StartAt, StreamError};
+use crate::{Page, ReadLimit, ShardCursor, StartAt, StreamError};
 
 /// The most that is read from a file at a time (a single larger record excepted), hence held a cursor.
 const MAX_CHUNK: usize = 2 * 1024 * 1024;
@@ -56,8 +56,8 @@ impl LogCursor {
         let (number, not_before_ms) = match from {
             StartAt::TrimHorizon => (log.oldest(), None),
             StartAt::Latest => (end, None),
-            StartAt::At(sequence) => (number_of(&log, *sequence)?, None),
-            StartAt::After(sequence) => (number_of(&log, *sequence)?.saturating_add(1), None),
+            StartAt::At(sequence) => (log.number_of(*sequence)?, None),
+            StartAt::After(sequence) => (log.number_of(*sequence)?.saturating_add(1), None),
             StartAt::AtTimestampMs(at_ms) => {
                 let number = match log.segment_at_time(*at_ms) {
                     None => end,
@@ -120,18 +120,6 @@ impl LogCursor {
             page.millis_behind_latest = u64::try_from(self.clock.now_ms() - last.arrived_ms).unwrap_or(0).max(1);
         }
         page
-    }
-}
-
-/// The record's number in this shard's log.
-fn number_of(log: &ShardLog, sequence: SequenceNumber) -> Result<u64, StreamError> {
-    let number = u64::try_from(sequence.lo).ok();
-    match number {
-        Some(number) if super::frame::sequence_of(log.index, number) == sequence => Ok(number),
-        _ => Err(StreamError::Invalid {
-            stream: log.stream.clone(),
-            reason: format!("sequence number {sequence} is not one of shard {}", log.id),
-        }),
     }
 }
 

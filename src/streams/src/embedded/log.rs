@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(crate) struct ShardLog {
     pub(crate) index: u64,
     pub(crate) range: HashKeyRange,
     pub(crate) directory: PathBuf,
+    /// Bytes of the segments of all the stream's logs.
+    held: Arc<AtomicU64>,
     state: Mutex<State>,
     tip: watch::Sender<Tip>,
 }
@@ -67,6 +70,8 @@ pub(crate) enum Found {
 }
 
 impl ShardLog {
+    /// A log of what is stored. Its bytes, now and later, are added to `held`.
+    #[allow(clippy::too_many_arguments, reason = "one caller, which names each of them")]
     pub(crate) fn new(
         stream: &str,
         index: u64,
@@ -75,7 +80,9 @@ impl ShardLog {
         segments: Vec<Summary>,
         tail_cache_bytes: usize,
         closed: bool,
+        held: Arc<AtomicU64>,
     ) -> Self {
+        held.fetch_add(segments.iter().map(|segment| segment.len).sum(), Ordering::Relaxed);
         // An empty segment begins behind numbers that were passed over: no record is there to be waited for or missed.
         let last = segments.iter().rev().find(|segment| !segment.is_empty()).or(segments.last());
         let end = last.map_or(0, |segment| segment.end);
@@ -89,6 +96,7 @@ impl ShardLog {
             index,
             range,
             directory,
+            held,
             state: Mutex::new(State { segments, cache, end, closed }),
             tip: watch::Sender::new(Tip { end, closed, shut_down: false }),
         }
@@ -166,6 +174,7 @@ impl ShardLog {
             at += header.frame_len();
         }
         let end = segment.end;
+        self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         state.end = end;
         state.cache.push(Group { end, bytes });
         drop(state);
@@ -178,6 +187,7 @@ impl ShardLog {
         if let Some(last) = state.segments.back_mut() {
             last.index = Vec::new();
         }
+        self.held.fetch_add(segment.len, Ordering::Relaxed);
         state.segments.push_back(segment);
     }
 
@@ -192,36 +202,34 @@ impl ShardLog {
         self.tip.send_modify(|tip| tip.shut_down = true);
     }
 
-    /// Bytes of all segments.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.state().segments.iter().map(|segment| segment.len).sum()
-    }
-
-    /// The last arrival in the oldest segment that may be removed: any that is not written to any more.
-    pub(crate) fn oldest_removable_ms(&self) -> Option<i64> {
-        let state = self.state();
-        (state.closed || state.segments.len() > 1).then(|| state.segments.front().map(|oldest| oldest.last_ms))?
-    }
-
-    /// Removes the oldest segment. Readers that have it open finish what they read.
-    pub(crate) fn remove_oldest(&self) -> std::io::Result<Option<Summary>> {
+    /// Removes the oldest segment if it is not written to any more and `may_go`; whether one was. Readers that have it
+    /// open finish what they read.
+    ///
+    /// Retention and readers remove side by side, so what is judged and what is removed are one segment.
+    pub(crate) fn remove_oldest(&self, may_go: impl Fn(&Summary) -> bool) -> std::io::Result<bool> {
         let removed = {
             let mut state = self.state();
-            if state.segments.is_empty() || (!state.closed && state.segments.len() == 1) {
-                return Ok(None);
-            }
-            state.segments.pop_front()
+            let removable = state.closed || state.segments.len() > 1;
+            state.segments.pop_front_if(|oldest| removable && may_go(oldest))
         };
-        match removed {
-            Some(segment) => segment::remove(&self.directory, segment.first).map(|()| Some(segment)),
-            None => Ok(None),
-        }
+        let Some(segment) = removed else { return Ok(false) };
+        self.held.fetch_sub(segment.len, Ordering::Relaxed);
+        segment::remove(&self.directory, segment.first).map(|()| true)
     }
 
     /// Whether nothing is kept of a closed shard.
     pub(crate) fn is_gone(&self) -> bool {
         let state = self.state();
         state.closed && state.segments.is_empty()
+    }
+
+    /// The record's number in this log.
+    pub(crate) fn number_of(&self, sequence: SequenceNumber) -> Result<u64, StreamError> {
+        let number = u64::try_from(sequence.lo).ok();
+        number.filter(|number| sequence_of(self.index, *number) == sequence).ok_or_else(|| StreamError::Invalid {
+            stream: self.stream.clone(),
+            reason: format!("sequence number {sequence} is not one of shard {}", self.id),
+        })
     }
 
     /// The error for damage in the segment that begins with `first` and ends before `end`.

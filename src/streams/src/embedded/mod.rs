@@ -39,8 +39,8 @@ use self::cursor::LogCursor;
 use self::lock::{DirectoryLock, LockError};
 use self::stream::Stream;
 use crate::{
-    HashKeyRange, Producer, PutEntry, PutOutcome, ShardCursor, ShardId, StartAt, StreamDescription, StreamError,
-    Streams,
+    HashKeyRange, Producer, PutEntry, PutOutcome, SequenceNumber, ShardCursor, ShardId, StartAt, StreamDescription,
+    StreamError, Streams,
 };
 
 /// The most shards a stream can be made with.
@@ -117,6 +117,21 @@ impl EmbeddedStreams {
     pub fn sweep(&self) {
         let streams: Vec<_> = self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         streams.iter().for_each(|stream| stream.sweep());
+    }
+
+    /// Removes records of a shard at or below `up_to`, which its only reader needs no more; does not wait for the
+    /// retention.
+    ///
+    /// Whole segments go, so some of those records stay, at most about a segment of them. The segment that is written to
+    /// goes too once all of it is below and it is half full or the stream is half full: room that was read can always be
+    /// had back. What is removed does not come back after a crash; what is not removed for an error is logged and stays.
+    pub async fn trim(&self, stream: &str, shard: &ShardId, up_to: &SequenceNumber) -> Result<(), StreamError> {
+        self.stream(stream)?.trim(shard, *up_to).await
+    }
+
+    /// How many bytes the stream's files hold: what [`Options::max_stream_bytes`] bounds.
+    pub fn held_bytes(&self, stream: &str) -> Result<u64, StreamError> {
+        Ok(self.stream(stream)?.held_bytes())
     }
 
     fn stream(&self, stream: &str) -> Result<Arc<Stream>, StreamError> {

@@ -52,8 +52,10 @@ pub struct Options {
     pub durability: Durability,
     /// The largest record, key and data together, in bytes: as in Kinesis 1 MiB, at most 10 MiB.
     pub max_record_bytes: usize,
-    /// A stream's files take at most about so many bytes: past it puts are refused for the moment, and nothing that is within
-    /// the retention is removed. At least 64 KiB.
+    /// A stream's files take at most about so many bytes: past it puts fail with the retriable
+    /// [`StreamError::Unavailable`](crate::StreamError::Unavailable) until the retention or
+    /// [`EmbeddedStreams::trim`](crate::EmbeddedStreams::trim) removes segments; nothing else is given up for room. At least
+    /// 64 KiB.
     pub max_stream_bytes: u64,
     /// A segment is closed when it has so many bytes; lowered to 1/16 of `max_stream_bytes` where that is less.
     pub segment_bytes: u64,

@@ -89,6 +89,7 @@ pub(crate) fn open_shard(
         segments,
         options.tail_cache_bytes,
         shard.closed,
+        retention.held(),
     );
     let log = Arc::new(log);
     let writer = match writer_state {

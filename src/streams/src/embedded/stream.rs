@@ -14,9 +14,12 @@ use super::log::ShardLog;
 use super::options::Options;
 use super::producer::ProducerTable;
 use super::recovery;
-use super::retention::Retention;
-use super::writer::{Put, QUEUE, Request, Writer};
-use crate::{HashKeyRange, Producer, PutEntry, PutOutcome, ShardId, StreamDescription, StreamError, hash_key};
+use super::retention::{Retention, remove_while};
+use super::segment::Summary;
+use super::writer::{Put, QUEUE, Request, Writer, entry_bytes};
+use crate::{
+    HashKeyRange, Producer, PutEntry, PutOutcome, SequenceNumber, ShardId, StreamDescription, StreamError, hash_key,
+};
 
 /// Characters of a partition key.
 const MAX_KEY_CHARS: usize = 256;
@@ -173,6 +176,9 @@ impl Stream {
                 return Err(self.invalid(format!("producer {name}: origins of one put must ascend")));
             }
         }
+        if let Some(reason) = self.retention.refusal(entries.iter().map(|entry| entry_bytes(entry) as u64).sum()) {
+            return Err(StreamError::Unavailable { stream: self.name.clone(), reason });
+        }
         let routing = self.routing.read().await;
         let mut outcomes: Vec<Option<PutOutcome>> = vec![None; entries.len()];
         let mut parts: Vec<Part> = Vec::new();
@@ -221,6 +227,35 @@ impl Stream {
         }
         let (len, most) = (key.len() + entry.data.len(), self.options.max_record_bytes);
         (len > most).then(|| format!("the record has {len} bytes, more than the {most} allowed"))
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.retention.held_bytes()
+    }
+
+    /// Removes segments all of whose records are at or below `up_to`.
+    pub(crate) async fn trim(&self, shard: &ShardId, up_to: SequenceNumber) -> Result<(), StreamError> {
+        let log = self.log(shard).await?;
+        let below = log.number_of(up_to)?.saturating_add(1);
+        // The segment that is written to stays. It is ended when it was read to its end and is worth it.
+        let worth = |last: &Summary| last.len > self.options.segment_bytes / 2 || self.retention.is_filling();
+        if log.last_segment().is_some_and(|last| !last.is_empty() && last.end <= below && worth(&last)) {
+            let writer = {
+                let routing = self.routing.read().await;
+                routing.open.iter().find(|route| route.index == log.index).map(|route| route.writer.clone())
+            };
+            if let Some(writer) = writer {
+                let (tried, answered) = oneshot::channel();
+                // A writer that is gone ends no segment: it stays for the next start.
+                if writer.send(Request::Roll(Some(tried))).await.is_ok() {
+                    drop(answered.await);
+                }
+            }
+        }
+        tokio::task::spawn_blocking(move || remove_while(&log, |oldest| oldest.end <= below))
+            .await
+            .map_err(|error| self.unavailable("trimming", &io::Error::other(error)))
     }
 
     /// Takes a new retention.
@@ -352,7 +387,7 @@ impl Stream {
                 let last = log.and_then(|log| log.last_segment());
                 if last.is_some_and(|last| !last.is_empty() && last.first_ms < now_ms.saturating_sub(longest_ms)) {
                     // A writer with a full queue rolls at a later sweep.
-                    drop(route.writer.try_send(Request::Roll));
+                    drop(route.writer.try_send(Request::Roll(None)));
                 }
             }
         }

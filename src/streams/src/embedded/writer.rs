@@ -31,8 +31,8 @@ pub(crate) struct Put {
 /// What a writer can be asked for.
 pub(crate) enum Request {
     Put(Put),
-    /// Begin a new segment if this one holds records, so that retention can remove it.
-    Roll,
+    /// Begin a new segment if this one holds records, so that it can be removed; tell when it was tried.
+    Roll(Option<oneshot::Sender<()>>),
     /// Take no more puts, make everything durable and tell what the producers stored.
     Close(oneshot::Sender<io::Result<ProducerTable>>),
     /// Take puts again: the split or merge failed.
@@ -114,9 +114,13 @@ impl Writer {
                 self.write(std::mem::take(&mut puts), bytes);
             }
             match other {
-                Some(Request::Roll) => {
+                Some(Request::Roll(tried)) => {
                     if let Err(error) = self.prepare(0).and_then(|()| self.roll()) {
                         tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "no new segment");
+                    }
+                    if let Some(tried) = tried {
+                        // Who asked may be gone.
+                        tried.send(()).ok();
                     }
                 }
                 Some(Request::Close(answer)) => {
@@ -137,6 +141,7 @@ impl Writer {
         if self.closed {
             return reject(puts, "the shard was split or merged");
         }
+        // Puts are refused before they come here; these were let in side by side and are too many together.
         if let Some(reason) = self.retention.refusal(bytes as u64) {
             return reject(puts, &reason);
         }
@@ -270,8 +275,12 @@ impl Writer {
 
 fn put_bytes(put: &Put) -> usize {
     // Each put begins a frame; a put of many bytes begins more, which is of no weight beside them.
-    let entry = |(entry, _): &(PutEntry, u128)| RECORD_HEADER + entry.partition_key.len() + entry.data.len();
-    HEADER + 128 + put.entries.iter().map(entry).sum::<usize>()
+    HEADER + 128 + put.entries.iter().map(|(entry, _)| entry_bytes(entry)).sum::<usize>()
+}
+
+/// Bytes of an entry in its frame.
+pub(crate) fn entry_bytes(entry: &PutEntry) -> usize {
+    RECORD_HEADER + entry.partition_key.len() + entry.data.len()
 }
 
 fn reject(puts: Vec<Put>, reason: &str) {

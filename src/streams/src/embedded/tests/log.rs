@@ -361,31 +361,105 @@ async fn an_idle_open_shard_forgets_old_records_but_not_its_numbers() {
     assert_eq!(texts(&drain(behind.as_mut(), ReadLimit::default()).await.0), ["new"]);
 }
 
+/// Puts records until the stream is at its bound; how many were stored.
+async fn fill(streams: &EmbeddedStreams) -> usize {
+    for n in 0..10_000 {
+        let entry = PutEntry::new(format!("k{n}"), format!("{n:0500}"));
+        match streams.put("s", vec![entry], None).await {
+            Ok(outcomes) => assert!(matches!(outcomes[..], [PutOutcome::Stored { .. }]), "{outcomes:?}"),
+            Err(error) => {
+                assert!(error.is_retriable(), "{error}");
+                let text = error.to_string();
+                assert!(
+                    text.contains("stream s") && text.contains("its bound is 65536; waiting for readers"),
+                    "{text}"
+                );
+                return n;
+            }
+        }
+    }
+    panic!("there is no bound");
+}
+
+fn file_bytes(directory: &Path, shards: u64) -> u64 {
+    (0..shards)
+        .map(|index| directory.join("streams/s").join(shard(index).as_str()))
+        .flat_map(|path| std::fs::read_dir(path).unwrap())
+        .map(|file| file.unwrap())
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "seg"))
+        .map(|file| file.metadata().unwrap().len())
+        .sum()
+}
+
 #[tokio::test]
-async fn a_stream_stays_within_its_bytes_and_gives_up_nothing_for_room() {
+async fn a_stream_at_its_bound_refuses_puts_and_gives_up_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (now, clock) = test_clock();
+    let set_up = Options { max_stream_bytes: 65_536, clock, ..options() };
+    let mut streams = EmbeddedStreams::open(directory.path(), set_up.clone()).unwrap();
+    streams.create("s", 1, DAY).await.unwrap();
+    let stored = fill(&streams).await;
+    assert!((80..130).contains(&stored), "{stored}");
+    streams.sweep();
+    for restart in [false, true] {
+        if restart {
+            drop(streams);
+            streams = EmbeddedStreams::open(directory.path(), set_up.clone()).unwrap();
+        }
+        assert_eq!(fill(&streams).await, 0);
+        let bytes = file_bytes(directory.path(), 1);
+        assert_eq!(streams.held_bytes("s").unwrap(), bytes);
+        assert!(bytes <= 65_536 + 1024, "{bytes}");
+        assert_eq!(read_from(&streams, &shard(0), StartAt::TrimHorizon).await.len(), stored);
+    }
+    now.fetch_add(2 * 86_400_000, Ordering::SeqCst);
+    let began = Instant::now();
+    while streams.put("s", vec![entry("k", "new")], None).await.is_err() {
+        streams.sweep();
+        assert!(began.elapsed() < Duration::from_secs(20), "the retention makes room");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(streams.held_bytes("s").unwrap(), file_bytes(directory.path(), 1));
+}
+
+#[tokio::test]
+async fn trimming_makes_room_and_takes_nothing_above_the_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let set_up = Options { max_stream_bytes: 65_536, ..options() };
+    let streams = EmbeddedStreams::open(directory.path(), set_up).unwrap();
+    streams.create("s", 2, DAY).await.unwrap();
+    for round in 0..5 {
+        assert!(fill(&streams).await > 40, "round {round}");
+        for index in 0..2 {
+            let all = read_from(&streams, &shard(index), StartAt::TrimHorizon).await;
+            let middle = all.len() / 2;
+            streams.trim("s", &shard(index), &all[middle].sequence).await.unwrap();
+            let left = read_from(&streams, &shard(index), StartAt::TrimHorizon).await;
+            assert!(left.len() < all.len() && left.ends_with(&all[middle + 1..]), "round {round}");
+            // Also the segment that is written to goes when all of it was read.
+            streams.trim("s", &shard(index), &all[all.len() - 1].sequence).await.unwrap();
+        }
+        let left = streams.held_bytes("s").unwrap();
+        assert!(left < 40_000 && left == file_bytes(directory.path(), 2), "round {round}: {left}");
+    }
+    let wrong = streams.trim("s", &shard(0), &SequenceNumber { hi: 1, lo: 1 }).await;
+    assert!(matches!(wrong, Err(StreamError::Invalid { .. })));
+    assert!(matches!(streams.trim("s", &shard(7), &SequenceNumber::MIN).await, Err(StreamError::ShardNotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_large_group_in_the_last_segment_is_no_dead_end() {
     let directory = tempfile::tempdir().unwrap();
     let set_up = Options { max_stream_bytes: 65_536, ..options() };
     let streams = EmbeddedStreams::open(directory.path(), set_up).unwrap();
     streams.create("s", 1, DAY).await.unwrap();
-    let mut stored = 0;
-    let mut refused = 0;
-    for n in 0..500 {
-        let entry = PutEntry::new(format!("k{n}"), format!("{n:0500}"));
-        match streams.put("s", vec![entry], None).await.unwrap().remove(0) {
-            PutOutcome::Stored { .. } => stored += 1,
-            PutOutcome::Rejected { retriable: true, reason } => {
-                assert!(reason.contains("past the retention"), "{reason}");
-                refused += 1;
-            }
-            other => panic!("{other:?}"),
-        }
+    for _ in 0..4 {
+        // Nearly all the room in one write, hence in one segment.
+        let outcomes = streams.put("s", vec![PutEntry::new("k", vec![0; 60_000])], None).await.unwrap();
+        let [PutOutcome::Stored { sequence, .. }] = outcomes[..] else { panic!("{outcomes:?}") };
+        assert!(streams.put("s", vec![PutEntry::new("k", vec![0; 60_000])], None).await.is_err());
+        streams.trim("s", &shard(0), &sequence).await.unwrap();
     }
-    assert!(stored > 50 && refused > 300, "{stored} {refused}");
-    streams.sweep();
-    let path = directory.path().join("streams/s").join(shard(0).as_str());
-    let bytes: u64 = std::fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
-    assert!(bytes < 65_536 + 4096, "{bytes}");
-    assert_eq!(read_from(&streams, &shard(0), StartAt::TrimHorizon).await.len(), stored);
 }
 
 #[tokio::test]
