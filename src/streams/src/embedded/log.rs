@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -35,6 +35,8 @@ pub(crate) struct ShardLog {
     pub(crate) directory: PathBuf,
     /// Bytes of the segments of all the stream's logs.
     held: Arc<AtomicU64>,
+    /// The last write failed: the disk may be full.
+    troubled: AtomicBool,
     state: Mutex<State>,
     tip: watch::Sender<Tip>,
 }
@@ -97,6 +99,7 @@ impl ShardLog {
             range,
             directory,
             held,
+            troubled: AtomicBool::new(false),
             state: Mutex::new(State { segments, cache, end, closed }),
             tip: watch::Sender::new(Tip { end, closed, shut_down: false }),
         }
@@ -105,6 +108,16 @@ impl ShardLog {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change under the lock is complete or not begun; a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the last write failed.
+    pub(crate) fn set_troubled(&self, troubled: bool) {
+        self.troubled.store(troubled, Ordering::Relaxed);
+    }
+
+    /// Whether the last write failed.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
     }
 
     /// Watches how far the log goes.
@@ -188,6 +201,16 @@ impl ShardLog {
             last.index = Vec::new();
         }
         self.held.fetch_add(segment.len, Ordering::Relaxed);
+        state.segments.push_back(segment);
+    }
+
+    /// Puts an empty segment in the place of the one that is written to.
+    pub(crate) fn replace_segment(&self, segment: Summary) {
+        let mut state = self.state();
+        self.held.fetch_add(segment.len, Ordering::Relaxed);
+        if let Some(last) = state.segments.pop_back() {
+            self.held.fetch_sub(last.len, Ordering::Relaxed);
+        }
         state.segments.push_back(segment);
     }
 

@@ -76,7 +76,7 @@ impl EmbeddedStreams {
             reason: error.to_string(),
         };
         let options = options.clamped();
-        fs::create_dir_all(directory.join("streams")).map_err(failed)?;
+        segment::create_directory(&directory.join("streams")).map_err(failed)?;
         let lock = DirectoryLock::acquire(directory, "streams.lock").map_err(|error| match error {
             LockError::Held(holder) => StreamError::Locked { directory: directory.display().to_string(), holder },
             LockError::Io(error) => failed(error),
@@ -123,8 +123,8 @@ impl EmbeddedStreams {
     /// retention.
     ///
     /// Whole segments go, so some of those records stay, at most about a segment of them. The segment that is written to
-    /// goes too once all of it is below and it is half full or the stream is half full: room that was read can always be
-    /// had back. What is removed does not come back after a crash; what is not removed for an error is logged and stays.
+    /// goes too once all of it is below and it is half full, the stream is half full, or the last write failed: room that
+    /// was read can always be had back, also on a full disk (of a stream with [`Producer`]s once a block is free). What is removed does not come back after a crash; what is not removed for an error is logged and stays.
     pub async fn trim(&self, stream: &str, shard: &ShardId, up_to: &SequenceNumber) -> Result<(), StreamError> {
         self.stream(stream)?.trim(shard, *up_to).await
     }

@@ -42,6 +42,11 @@ impl ProducerTable {
             .is_some_and(|marks| marks.iter().any(|mark| mark.range.contains(hash_key) && origin <= mark.origin()))
     }
 
+    /// Whether no producer is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes that everything of `producer` for the shard's `range` up to `origin` is stored.
     pub(crate) fn advance(&mut self, producer: &str, range: HashKeyRange, origin: Origin, now_ms: i64) -> Undo {
         let before = self.0.get(producer).cloned();

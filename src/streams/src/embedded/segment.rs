@@ -55,7 +55,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn empty(first: u64, data_start: u64, made_ms: i64) -> Self {
+    pub(crate) fn empty(first: u64, data_start: u64, made_ms: i64) -> Self {
         let (first_ms, last_ms, len) = (made_ms, made_ms, data_start);
         Self { first, end: first, data_start, len, records: 0, first_ms, last_ms, index: Vec::new() }
     }
@@ -125,11 +125,30 @@ fn index_path(directory: &Path, first: u64) -> PathBuf {
 /// Writes a file whole or not at all, durably.
 pub(crate) fn write_atomically(directory: &Path, target: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = target.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, target)?;
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, target)
+    });
+    if let Err(error) = written {
+        // On a full disk its bytes are missed elsewhere. What cannot be removed goes at the next start.
+        fs::remove_file(&temporary).ok();
+        return Err(error);
+    }
     sync_directory(directory)
+}
+
+/// Makes a directory and those above it that are missing, durably.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    // What is above the first that is there is durable already.
+    let missing: Vec<_> = directory.ancestors().take_while(|above| !above.is_dir()).collect();
+    fs::create_dir_all(directory)?;
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes new, renamed and removed names in a directory durable.
@@ -181,6 +200,11 @@ pub(crate) fn remove(directory: &Path, first: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets a segment that is written to begin with another number.
+pub(crate) fn rename(directory: &Path, from: u64, to: u64) -> io::Result<()> {
+    fs::rename(path(directory, from), path(directory, to))
 }
 
 /// Stores what a finished segment holds.

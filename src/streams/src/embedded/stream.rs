@@ -239,7 +239,9 @@ impl Stream {
         let log = self.log(shard).await?;
         let below = log.number_of(up_to)?.saturating_add(1);
         // The segment that is written to stays. It is ended when it was read to its end and is worth it.
-        let worth = |last: &Summary| last.len > self.options.segment_bytes / 2 || self.retention.is_filling();
+        let worth = |last: &Summary| {
+            last.len > self.options.segment_bytes / 2 || self.retention.is_filling() || log.is_troubled()
+        };
         if log.last_segment().is_some_and(|last| !last.is_empty() && last.end <= below && worth(&last)) {
             let writer = {
                 let routing = self.routing.read().await;
@@ -248,7 +250,7 @@ impl Stream {
             if let Some(writer) = writer {
                 let (tried, answered) = oneshot::channel();
                 // A writer that is gone ends no segment: it stays for the next start.
-                if writer.send(Request::Roll(Some(tried))).await.is_ok() {
+                if writer.send(Request::Release(below, tried)).await.is_ok() {
                     drop(answered.await);
                 }
             }
@@ -387,7 +389,7 @@ impl Stream {
                 let last = log.and_then(|log| log.last_segment());
                 if last.is_some_and(|last| !last.is_empty() && last.first_ms < now_ms.saturating_sub(longest_ms)) {
                     // A writer with a full queue rolls at a later sweep.
-                    drop(route.writer.try_send(Request::Roll(None)));
+                    drop(route.writer.try_send(Request::Roll));
                 }
             }
         }

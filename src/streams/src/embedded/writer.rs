@@ -13,7 +13,7 @@ use super::log::ShardLog;
 use super::options::{Durability, Options};
 use super::producer::{ProducerTable, Undo};
 use super::retention::Retention;
-use super::segment::{self, SegmentHeader};
+use super::segment::{self, SegmentHeader, Summary};
 use crate::{Producer, PutEntry, PutOutcome};
 
 /// So many requests may wait for a writer; further putters wait themselves.
@@ -31,8 +31,10 @@ pub(crate) struct Put {
 /// What a writer can be asked for.
 pub(crate) enum Request {
     Put(Put),
-    /// Begin a new segment if this one holds records, so that it can be removed; tell when it was tried.
-    Roll(Option<oneshot::Sender<()>>),
+    /// Begin a new segment if this one holds records, so that retention can remove it.
+    Roll,
+    /// The same, if all its records are below this number; tell when it was tried.
+    Release(u64, oneshot::Sender<()>),
     /// Take no more puts, make everything durable and tell what the producers stored.
     Close(oneshot::Sender<io::Result<ProducerTable>>),
     /// Take puts again: the split or merge failed.
@@ -114,14 +116,17 @@ impl Writer {
                 self.write(std::mem::take(&mut puts), bytes);
             }
             match other {
-                Some(Request::Roll(tried)) => {
+                Some(Request::Roll) => {
                     if let Err(error) = self.prepare(0).and_then(|()| self.roll()) {
                         tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "no new segment");
                     }
-                    if let Some(tried) = tried {
-                        // Who asked may be gone.
-                        tried.send(()).ok();
+                }
+                Some(Request::Release(below, tried)) => {
+                    if let Err(error) = self.release(below) {
+                        tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "no room given back");
                     }
+                    // Who asked may be gone.
+                    tried.send(()).ok();
                 }
                 Some(Request::Close(answer)) => {
                     let closed = self.close();
@@ -146,6 +151,7 @@ impl Writer {
             return reject(puts, &reason);
         }
         if let Err(error) = self.prepare(bytes as u64) {
+            self.log.set_troubled(true);
             return reject(puts, &format!("shard {}: preparing a write: {error}", self.log.id));
         }
         let (offset, _) = self.log.write_offset();
@@ -155,10 +161,12 @@ impl Writer {
         let outcomes: Vec<_> = puts.iter().map(|put| self.encode(put, &mut buffer, offset, &mut undo)).collect();
         if !buffer.is_empty() {
             if let Err(error) = self.append(&buffer, offset) {
+                self.log.set_troubled(true);
                 undo.into_iter().rev().for_each(|undo| self.producers.undo(undo));
                 tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "write failed");
                 return reject(puts, &format!("shard {}: writing: {error}", self.log.id));
             }
+            self.log.set_troubled(false);
             self.log.publish(Bytes::from(buffer));
         }
         for (put, outcomes) in puts.into_iter().zip(outcomes) {
@@ -240,10 +248,6 @@ impl Writer {
     fn roll(&mut self) -> io::Result<()> {
         let Some(last) = self.log.last_segment().filter(|last| !last.is_empty()) else { return Ok(()) };
         self.file.sync_data()?;
-        if let Err(error) = segment::write_index(&self.log.directory, &last) {
-            // Readers go through the segment instead.
-            tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "no index written");
-        }
         let now_ms = self.options.clock.now_ms();
         self.producers.forget_old(now_ms);
         let first = self.next.max(last.end);
@@ -253,11 +257,47 @@ impl Writer {
             made_ms: now_ms.max(self.last_ms),
             producers: self.producers.clone(),
         };
+        #[cfg(test)]
+        self.faults.before_create()?;
         let (file, summary) = segment::create(&self.log.directory, first, &header)?;
         self.file = file;
         self.log.add_segment(summary);
+        // Last, since on a full disk the segment needs the room more.
+        if let Err(error) = segment::write_index(&self.log.directory, &last) {
+            // Readers go through the segment instead.
+            tracing::warn!(stream = self.log.stream, shard = %self.log.id, %error, "no index written");
+        }
         self.retention.trim(now_ms);
         Ok(())
+    }
+
+    /// Ends the segment if all its records are below a number. Where the disk has no room for another, it is emptied.
+    fn release(&mut self, below: u64) -> io::Result<()> {
+        let is_read = |last: &Summary| !last.is_empty() && last.end <= below;
+        // Records may have come since it was asked for.
+        let Some(last) = self.log.last_segment().filter(is_read) else { return Ok(()) };
+        match self.prepare(0).and_then(|()| self.roll()) {
+            // What producers stored is in the segment's header as of its beginning: only without any it stays true.
+            Err(error) if is_full(&error) && self.repair == Repair::None && self.producers.is_empty() => {
+                self.empty(&last)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Turns the segment, none of whose records is needed any more, into an empty one without a byte of new room.
+    fn empty(&mut self, last: &Summary) -> io::Result<()> {
+        let first = self.next.max(last.end);
+        // Under the new name its records are past already, should the process end in between.
+        segment::rename(&self.log.directory, last.first, first)?;
+        if let Err(error) = self.file.set_len(last.data_start) {
+            segment::rename(&self.log.directory, first, last.first)?;
+            return Err(error);
+        }
+        self.log.replace_segment(Summary::empty(first, last.data_start, self.last_ms));
+        tracing::info!(stream = self.log.stream, shard = %self.log.id, bytes = last.len, "emptied a segment on a full disk");
+        self.file.sync_data()?;
+        segment::sync_directory(&self.log.directory)
     }
 
     fn close(&mut self) -> io::Result<ProducerTable> {
@@ -271,6 +311,10 @@ impl Writer {
         self.closed = true;
         Ok(self.producers.clone())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn put_bytes(put: &Put) -> usize {

@@ -504,6 +504,43 @@ async fn a_full_disk_is_answered_as_retriable_and_later_puts_succeed() {
 }
 
 #[tokio::test]
+async fn on_a_full_disk_what_was_read_makes_room() {
+    // With room for a new segment, and without.
+    for creates in [0, 1] {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).create("s", 1, DAY).await.unwrap();
+        let faults = Faults::install();
+        let streams = open(directory.path());
+        let mut reader = streams.open("s", &shard(0), &StartAt::TrimHorizon).await.unwrap();
+        let mut expected = vec!["x".repeat(5000)];
+        let (_, mut read) = put_one(&streams, "k", &expected[0]).await;
+        streams.trim("s", &shard(0), &read).await.unwrap();
+        assert!(streams.held_bytes("s").unwrap() > 5000, "a little is not worth a segment");
+        for round in 0..3 {
+            faults.full_disk.store(1, Ordering::SeqCst);
+            faults.create.store(creates, Ordering::SeqCst);
+            let refused = streams.put("s", vec![entry("k", "refused")], None).await.unwrap().remove(0);
+            assert!(matches!(refused, PutOutcome::Rejected { retriable: true, .. }), "{refused:?}");
+            assert_eq!(texts(&drain(reader.as_mut(), ReadLimit::default()).await.0), expected);
+            streams.trim("s", &shard(0), &read).await.unwrap();
+            assert!(streams.held_bytes("s").unwrap() < 1000);
+            assert_eq!(streams.held_bytes("s").unwrap(), file_bytes(directory.path(), 1));
+            assert_eq!(read_from(&streams, &shard(0), StartAt::TrimHorizon).await, []);
+            assert_eq!(read_from(&streams, &shard(0), StartAt::At(read)).await, []);
+            expected = vec![format!("taken {round}")];
+            let (_, new) = put_one(&streams, "k", &expected[0]).await;
+            assert!(new > read);
+            read = new;
+        }
+        assert_eq!(faults.create.load(Ordering::SeqCst), 0);
+        drop(streams);
+        let streams = open(directory.path());
+        assert_eq!(texts(&read_from(&streams, &shard(0), StartAt::TrimHorizon).await), expected);
+        assert!(put_one(&streams, "k", "x").await.1 > read);
+    }
+}
+
+#[tokio::test]
 async fn a_second_process_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(directory.path());

@@ -20,6 +20,8 @@ thread_local! {
 pub(crate) struct Faults {
     /// So many writes fail half-way, as on a full disk.
     pub(crate) full_disk: AtomicU32,
+    /// So many segments find no room.
+    pub(crate) create: AtomicU32,
     /// So many fsyncs fail.
     pub(crate) sync: AtomicU32,
 }
@@ -46,6 +48,10 @@ impl Faults {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         Ok(())
+    }
+
+    pub(crate) fn before_create(&self) -> io::Result<()> {
+        if take_one(&self.create) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
     pub(crate) fn before_sync(&self) -> io::Result<()> {
