@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     CollectorConfig, Durability, Outgoing, Sink, SinkError,
-    config::{BackoffPolicy, SinkConfig},
+    config::{BackoffPolicy, BufferConfig, SinkConfig},
 };
 
 /// Most records in one write: what Kinesis takes in one call.
@@ -76,12 +76,9 @@ impl CommitSettings {
     pub fn new(config: &CollectorConfig, sink: &SinkConfig) -> Self {
         let commit = &config.group_commit;
         Self {
-            batch: BatchLimits {
-                records: sink.buffer.record_limit.clamp(1, MAX_BATCH_RECORDS),
-                bytes: sink.buffer.byte_limit.clamp(1, MAX_BATCH_BYTES),
-            },
+            batch: BatchLimits::new(&sink.buffer),
             linger: match config.durability {
-                Durability::Stream => commit.linger,
+                Durability::Stream | Durability::Spool => commit.linger,
                 Durability::Memory => Duration::from_millis(sink.buffer.time_limit),
             },
             max_in_flight: commit.max_in_flight.max(1),
@@ -102,6 +99,16 @@ pub struct BatchLimits {
     pub records: usize,
     /// Bytes.
     pub bytes: usize,
+}
+
+impl BatchLimits {
+    /// The configured limits, within what a [`Sink`] is ever given at once.
+    pub fn new(buffer: &BufferConfig) -> Self {
+        Self {
+            records: buffer.record_limit.clamp(1, MAX_BATCH_RECORDS),
+            bytes: buffer.byte_limit.clamp(1, MAX_BATCH_BYTES),
+        }
+    }
 }
 
 /// Counts a batch as it fills (5.1).
@@ -339,7 +346,7 @@ impl Writer {
             }
         }
         let stored = match self.settings.durability {
-            Durability::Stream => self.attempt(records).await,
+            Durability::Stream | Durability::Spool => self.attempt(records).await,
             Durability::Memory => self.insist(records).await,
         };
         if stored {

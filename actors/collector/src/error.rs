@@ -24,6 +24,9 @@ pub enum CollectorError {
     /// The listener failed.
     #[error("collector listener: {0}")]
     Listener(#[from] io::Error),
+    /// The log that requests are answered from cannot be opened.
+    #[error("collector {0}")]
+    Spool(#[from] crate::SpoolError),
     /// The server stopped, but records were still waiting for their sink when the deadline came.
     #[error("collector stopped with {records} records not yet durable")]
     NotDrained {

@@ -3,6 +3,7 @@
 //! * [`decision`]: the pure core, `request -> answer and records`; no socket, no clock, no actix type (spec, sections 1 to 4).
 //! * [`serve`]: the rim, an actix-web server over a listener, the very same in production and in tests.
 //! * [`Sink`]: where records go; `put` resolves only when they are durable.
+//! * [`Spool`]: a durable log on this machine between the requests and the real sink.
 //! * [`commit`]: one bounded buffer a sink, flushed in batches, each waiting request answered when its batch is durable.
 
 pub mod commit;
@@ -11,8 +12,10 @@ pub mod decision;
 mod error;
 mod rim;
 mod sink;
+pub mod spool;
 
 pub use config::{CollectorConfig, Durability};
 pub use error::CollectorError;
 pub use rim::{Clock, serve};
 pub use sink::{Outgoing, Sink, SinkError};
+pub use spool::{Spool, SpoolError, SpoolOptions, SpoolStatus};

@@ -1,5 +1,7 @@
 //! Where records go.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -38,4 +40,8 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Whether the next `put` is likely to succeed; answers `/sink-health` and must not block.
     fn healthy(&self) -> bool;
+
+    /// Called once, when no `put` will follow: hands on what it keeps on its way to somewhere else, for up to `deadline`. What is
+    /// left then stays as durable as `put` promised, so that leaving it is no loss. A sink that keeps nothing has nothing to do.
+    async fn close(&self, _deadline: Duration) {}
 }

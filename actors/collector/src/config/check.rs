@@ -34,6 +34,7 @@ impl CollectorConfig {
         require(self.networking.drop_payload_size > 0, "networking.dropPayloadSize", "is zero")?;
         require(self.networking.max_connections > 0, "networking.maxConnections", "is zero")?;
         require(!self.collector_name.is_empty(), "collectorName", "is empty")?;
+        require(self.spool.max_bytes >= 8 * 1024 * 1024, "spool.maxBytes", "is below 8 MiB")?;
         require(self.workers != Some(0), "workers", "is zero")?;
         for (path, target) in &self.paths {
             require(path.starts_with('/') && target.starts_with('/'), "paths", "holds a path without a leading slash")?;
@@ -78,6 +79,7 @@ mod tests {
             (serde_json::json!({"cookie": {"name": "a;b"}}), "cookie.name"),
             (serde_json::json!({"cookie": {"domains": ["a; Secure"]}}), "cookie.domains"),
             (serde_json::json!({"workers": 0}), "workers"),
+            (serde_json::json!({"durability": "spool", "spool": {"maxBytes": 1_000_000}}), "spool.maxBytes"),
         ] {
             assert_eq!(key_of(config).as_deref(), Some(key));
         }
@@ -89,7 +91,7 @@ mod tests {
             serde_json::json!({"prot": 1}),
             serde_json::json!({"cookie": {"sameSite": "Some"}}),
             serde_json::json!({"networking": {"idleTimeout": "-1 s"}}),
-            serde_json::json!({"durability": "spool"}),
+            serde_json::json!({"durability": "disk"}),
         ] {
             assert!(serde_json::from_value::<CollectorConfig>(config.clone()).is_err(), "{config}");
         }

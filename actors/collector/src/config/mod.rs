@@ -22,6 +22,9 @@ pub enum Durability {
     /// When the sink has stored the request's records; 503 when it cannot.
     #[default]
     Stream,
+    /// When a log on this machine has them on its disk (see [`Spool`](crate::Spool)); 503 when that is full. Here the caller gives
+    /// the spools as the sinks.
+    Spool,
     /// At once, as the original does; records in memory are lost with the process.
     Memory,
 }
@@ -82,6 +85,8 @@ pub struct CollectorConfig {
     pub compression: Compression,
     /// Ours: when a request is answered.
     pub durability: Durability,
+    /// Ours: the log of `durability = "spool"`.
+    pub spool: SpoolConfig,
     /// Ours: the buffer between requests and sinks.
     pub group_commit: GroupCommit,
     /// Ours: what `SP-Anonymous` keeps out of the payload beyond the original's list.
@@ -120,6 +125,7 @@ impl Default for CollectorConfig {
             license: License::default(),
             compression: Compression::default(),
             durability: Durability::default(),
+            spool: SpoolConfig::default(),
             group_commit: GroupCommit::default(),
             anonymous: Anonymous::default(),
             workers: None,

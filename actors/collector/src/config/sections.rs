@@ -401,6 +401,14 @@ section! {
 }
 
 section! {
+    /// `spool`, ours: the log on this machine that requests are answered from with `durability = "spool"`; one a sink.
+    SpoolConfig {
+        /// Bytes on the disk for each sink; beyond, requests get a 503. At least 8 MiB, two of the largest batches.
+        max_bytes: u64 = 4 * 1024 * 1024 * 1024,
+    }
+}
+
+section! {
     /// `anonymous`, ours (2.5).
     Anonymous {
         /// Request headers which an anonymous payload leaves out; any case.

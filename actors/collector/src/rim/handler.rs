@@ -170,7 +170,7 @@ async fn settle(decision: Decision, state: &State) -> Result<Answer, CommitError
     for record in decision.bad {
         tickets.push(state.bad.accept(record).await?);
     }
-    if state.durability == Durability::Stream {
+    if state.durability != Durability::Memory {
         let all_durable = async {
             for ticket in tickets {
                 ticket.durable().await?;

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
@@ -44,7 +44,7 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the collector on `listener` until `shutdown` resolves; then drains (`preTerminationPeriod`, spec 5.7), closes the listener,
-/// flushes both sinks and returns. Runs inside any tokio runtime; request handling gets its own threads.
+/// flushes both buffers, [closes](Sink::close) both sinks and returns. Runs inside any tokio runtime; request handling gets its own threads.
 ///
 /// # Errors
 /// At once for a configuration that cannot be used; at the end when records could not be made durable before `terminationDeadline`.
@@ -109,7 +109,10 @@ pub async fn serve(
 }
 
 async fn close(state: &State, deadline: Duration) -> Result<(), CollectorError> {
+    let began = Instant::now();
     let (good, bad) = tokio::join!(state.good.close(deadline), state.bad.close(deadline));
+    let left = deadline.saturating_sub(began.elapsed());
+    tokio::join!(state.good_sink.close(left), state.bad_sink.close(left));
     match good + bad {
         0 => Ok(()),
         records => Err(CollectorError::NotDrained { records }),

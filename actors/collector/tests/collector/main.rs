@@ -7,6 +7,7 @@ mod durability;
 mod hostile;
 mod properties;
 mod recorded;
+mod spool;
 mod support;
 mod tls;
 mod vectors;

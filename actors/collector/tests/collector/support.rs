@@ -66,14 +66,25 @@ pub struct Collector {
 }
 
 impl Collector {
-    pub fn start(mut config: CollectorConfig) -> Self {
+    pub fn start(config: CollectorConfig) -> Self {
+        let (good, bad) = (Arc::new(MemorySink::default()), Arc::new(MemorySink::default()));
+        let fronts: [Arc<dyn Sink>; 2] = [good.clone(), bad.clone()];
+        Self::start_behind(config, good, bad, fronts)
+    }
+
+    /// Starts one that gives its records to `fronts`, a good and a bad one, which hand them on to the sinks.
+    pub fn start_behind(
+        mut config: CollectorConfig,
+        good: Arc<MemorySink>,
+        bad: Arc<MemorySink>,
+        [good_front, bad_front]: [Arc<dyn Sink>; 2],
+    ) -> Self {
         config.workers = Some(1);
         config.pre_termination_period = Duration::ZERO;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (good, bad) = (Arc::new(MemorySink::default()), Arc::new(MemorySink::default()));
         let (shutdown, stop) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(config, listener, good.clone(), bad.clone(), Arc::new(|| NOW_MS), async {
+        let server = tokio::spawn(serve(config, listener, good_front, bad_front, Arc::new(|| NOW_MS), async {
             stop.await.ok();
         }));
         Self { address, good, bad, shutdown, server }

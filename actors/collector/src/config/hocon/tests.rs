@@ -98,6 +98,15 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+fn the_spool_is_configured_beside_the_originals_keys() {
+    let read =
+        parse("collector { durability = spool, spool { maxBytes = ${SIZE} } }", &environment(&[("SIZE", "10000000")]));
+    let config = read.unwrap().config;
+    config.check().unwrap();
+    assert_eq!((config.durability, config.spool.max_bytes), (crate::Durability::Spool, 10_000_000));
+}
+
+#[test]
 fn wrong_values_are_errors() {
     for text in ["port = nowhere", "cookie { sameSite = Some }", "{", "cookie = 5"] {
         assert!(parse(text, &HashMap::new()).is_err(), "{text}");

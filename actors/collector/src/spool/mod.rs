@@ -1,0 +1,296 @@
+//! The spool: a durable log on this machine between the requests and the real sink.
+//!
+//! A request is answered when the spool has its records on the disk; then they go on to the sink, whether it is up now or in an
+//! hour. The spool is one stream `spool` of an [`EmbeddedStreams`] with a few shards, each drained by one task that has one put
+//! under way: records of one partition key stay in order. Each drainer notes durably how far it came.
+//!
+//! ```text
+//! <directory>/streams.lock  streams/spool/shardId-…/…      the log (`snowmelt_streams`)
+//! <directory>/positions/shardId-…                          the last record the sink has
+//! ```
+//! **Promises.** What was put and answered `Ok` reaches the sink at least once, after any crash, torn write or full disk. After a
+//! process was killed, at most one batch a shard ([`SpoolOptions::batch`]) is put again; after a put whose outcome is not known
+//! (time-out, error), that batch is. (While the disk is too full for a position of some 70 bytes, draining goes on regardless and
+//! more may be put again after a crash: it is what makes room.) Over [`SpoolOptions::max_bytes`] puts are refused, and nothing
+//! that was taken is given up.
+//!
+//! **Order per key** holds as far as the sink keeps it: one that stores a later record of a batch and not an earlier one gets the
+//! whole batch again, so that the later record is there twice. A batch that the sink never takes is tried for ever.
+
+mod drain;
+mod meter;
+mod position;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use snowmelt_streams::{EmbeddedStreams, Options, PutEntry, PutOutcome, StreamError, Streams};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use self::{drain::Drainer, meter::Meter, position::Position};
+use crate::{
+    Clock, CollectorConfig, Outgoing, Sink, SinkError,
+    commit::BatchLimits,
+    config::{BackoffPolicy, SinkConfig},
+};
+
+/// The stream that is the spool.
+const STREAM: &str = "spool";
+/// Segments are given back to the disk as a whole, so they are small.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// The least a log can be bounded by.
+const MIN_BYTES: u64 = 64 * 1024;
+/// A drainer that keeps up reads from memory.
+const TAIL_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// How long a drainer that was told to stop at once may take to note where it is.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How a spool behaves.
+#[derive(Clone)]
+pub struct SpoolOptions {
+    /// `good` or `bad`: the label `sink` of its metrics.
+    pub name: &'static str,
+    /// Bytes on the disk, at least 64 KiB. A batch that would lead above is refused; batches that come side by side may lead above
+    /// by one batch a shard.
+    pub max_bytes: u64,
+    /// Shards of a spool that does not exist yet; one that does keeps its own. Each is one fsync a put that reaches it, and one
+    /// put to the sink at a time.
+    pub shards: u32,
+    /// The largest record, key and data together, in bytes: what the sink takes. Larger ones are refused, since the sink would
+    /// refuse them for ever.
+    pub max_record_bytes: usize,
+    /// The most that is put to the sink at once, and that is put again after the process was killed.
+    pub batch: BatchLimits,
+    /// How long one put to the sink may take.
+    pub put_timeout: Duration,
+    /// Pauses between attempts; doubled from the shortest to the longest. There is no last one.
+    pub backoff: BackoffPolicy,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl SpoolOptions {
+    /// The spool of one sink; `name` is `good` or `bad`.
+    pub fn new(name: &'static str, config: &CollectorConfig, sink: &SinkConfig, clock: Clock) -> Self {
+        Self {
+            name,
+            max_bytes: config.spool.max_bytes,
+            shards: 4,
+            max_record_bytes: 1024 * 1024,
+            batch: BatchLimits::new(&sink.buffer),
+            put_timeout: config.group_commit.write_timeout,
+            backoff: sink.backoff_policy.clone(),
+            clock,
+        }
+    }
+}
+
+/// Why a spool cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Its log cannot be used: locked by another process, damaged, or the disk fails.
+    #[error("spool {directory}: {error}")]
+    Log {
+        /// The spool's directory.
+        directory: String,
+        /// What the log said.
+        error: StreamError,
+    },
+    /// It cannot be read how far it was drained.
+    #[error("spool {directory}: positions: {error}")]
+    Positions {
+        /// The spool's directory.
+        directory: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// What a spool holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolStatus {
+    /// Bytes on the disk; also of records that were drained, until their segment goes.
+    pub bytes: u64,
+    /// Age of the oldest record that the sink has not yet, in milliseconds; 0 when it has all.
+    pub oldest_age_ms: u64,
+    /// Records that the sink took since the spool was opened.
+    pub drained_records: u64,
+}
+
+/// A durable log in front of a sink. Dropping it stops it as a crash would, without loss; [`Sink::close`] drains it first.
+pub struct Spool {
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    /// Aborted when dropped.
+    drainers: Mutex<JoinSet<()>>,
+}
+
+/// What a spool's tasks share.
+struct Shared {
+    streams: EmbeddedStreams,
+    sink: Arc<dyn Sink>,
+    options: SpoolOptions,
+    meter: Meter,
+}
+
+/// How far a spool is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Drain what comes.
+    Running,
+    /// Nothing comes any more: end when all is drained.
+    Finishing,
+    /// End now.
+    Halted,
+}
+
+impl Spool {
+    /// Opens the spool in `directory`, which is made if it is missing, recovers what a crash left, and begins to drain it to `sink`
+    /// on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the directory is in use by another process or cannot be used.
+    pub async fn open(
+        directory: impl Into<PathBuf>,
+        options: SpoolOptions,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Self, SpoolError> {
+        let directory: PathBuf = directory.into();
+        let options = SpoolOptions { max_bytes: options.max_bytes.max(MIN_BYTES), ..options };
+        let (streams, shards) = open_log(&directory, &options)
+            .await
+            .map_err(|error| SpoolError::Log { directory: directory.display().to_string(), error })?;
+        let positions = directory.join("positions");
+        let names = shards.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&positions)?;
+            names.iter().map(|shard| Position::load(&positions, shard.as_str())).collect::<std::io::Result<Vec<_>>>()
+        });
+        let positions = loaded
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(|error| SpoolError::Positions { directory: directory.display().to_string(), error })?;
+        let meter = Meter::new(options.name, shards.len(), Arc::clone(&options.clock));
+        let shared = Arc::new(Shared { streams, sink, options, meter });
+        let (phase, _) = watch::channel(Phase::Running);
+        let mut drainers = JoinSet::new();
+        for (lane, (shard, position)) in shards.into_iter().zip(positions).enumerate() {
+            drainers.spawn(Drainer::new(Arc::clone(&shared), lane, shard, position, phase.subscribe()).run());
+        }
+        tokio::spawn(meter::report(Arc::downgrade(&shared)));
+        Ok(Self { shared, phase, drainers: Mutex::new(drainers) })
+    }
+
+    /// What it holds now.
+    pub fn status(&self) -> SpoolStatus {
+        self.shared.status()
+    }
+
+    async fn store(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
+        let entries = batch.into_iter().map(|record| PutEntry::new(record.partition_key, record.data)).collect();
+        let unavailable = |reason: String| SinkError::Unavailable { reason };
+        let outcomes = self.shared.streams.put(STREAM, entries, None).await;
+        let refused =
+            outcomes.map_err(|error| unavailable(error.to_string()))?.into_iter().find_map(|outcome| match outcome {
+                PutOutcome::Rejected { reason, .. } => Some(reason),
+                PutOutcome::Stored { .. } | PutOutcome::Duplicate => None,
+            });
+        refused.map_or(Ok(()), |reason| Err(unavailable(reason)))
+    }
+}
+
+/// Opens the log and names its shards.
+async fn open_log(
+    directory: &Path,
+    options: &SpoolOptions,
+) -> Result<(EmbeddedStreams, Vec<snowmelt_streams::ShardId>), StreamError> {
+    let clock = Arc::clone(&options.clock);
+    let set_up = Options {
+        durability: snowmelt_streams::Durability::Fsync,
+        max_record_bytes: options.max_record_bytes,
+        max_stream_bytes: options.max_bytes,
+        segment_bytes: SEGMENT_BYTES,
+        tail_cache_bytes: TAIL_CACHE_BYTES,
+        clock: snowmelt_streams::Clock::new(move || clock()),
+        ..Options::default()
+    };
+    let path = directory.to_owned();
+    let streams =
+        tokio::task::spawn_blocking(move || EmbeddedStreams::open(path, set_up)).await.map_err(|error| {
+            StreamError::Directory { directory: directory.display().to_string(), reason: error.to_string() }
+        })??;
+    // Records go when they were drained, however old they are.
+    streams.create(STREAM, options.shards, Duration::MAX).await?;
+    let shards = streams.describe(STREAM).await?.shards.into_iter().map(|shard| shard.id).collect();
+    Ok((streams, shards))
+}
+
+impl Shared {
+    fn status(&self) -> SpoolStatus {
+        // The stream is there as long as the streams are.
+        let bytes = self.streams.held_bytes(STREAM).unwrap_or_default();
+        SpoolStatus { bytes, oldest_age_ms: self.meter.oldest_age_ms(), drained_records: self.meter.drained() }
+    }
+
+    /// Whether there is room for more than the odd record.
+    fn has_room(&self) -> bool {
+        self.status().bytes < self.options.max_bytes / 16 * 15
+    }
+}
+
+#[async_trait]
+impl Sink for Spool {
+    /// Resolves with `Ok` when the batch is on the disk. Does not wait for the real sink.
+    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
+        let stored = self.store(batch).await;
+        if self.shared.meter.taken(stored.is_ok()) {
+            match &stored {
+                Ok(()) => tracing::info!(sink = self.shared.options.name, "the spool takes records again"),
+                Err(error) => {
+                    tracing::warn!(sink = self.shared.options.name, %error, "the spool takes no records; trackers are told to keep their events");
+                }
+            }
+        }
+        stored
+    }
+
+    /// Whether it takes records; not whether the real sink does.
+    fn healthy(&self) -> bool {
+        // A refusal is forgotten after a while, or a balancer that sends nothing meanwhile would never send again.
+        !self.shared.meter.refused_just_now() && (!self.shared.meter.refusing() || self.shared.has_room())
+    }
+
+    async fn close(&self, deadline: Duration) {
+        let mut drainers = std::mem::take(&mut *self.drainers.lock().unwrap_or_else(PoisonError::into_inner));
+        self.phase.send_replace(Phase::Finishing);
+        if timeout(deadline, join(&mut drainers)).await.is_err() {
+            self.phase.send_replace(Phase::Halted);
+            if timeout(STOP_GRACE, join(&mut drainers)).await.is_err() {
+                tracing::error!(
+                    sink = self.shared.options.name,
+                    "a drainer did not stop; its last batch will be put again"
+                );
+            }
+            let SpoolStatus { bytes, oldest_age_ms, .. } = self.status();
+            tracing::warn!(
+                sink = self.shared.options.name,
+                bytes,
+                oldest_age_ms,
+                "records stay in the spool for the next start"
+            );
+        }
+        self.shared.report();
+    }
+}
+
+async fn join(drainers: &mut JoinSet<()>) {
+    while let Some(ended) = drainers.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a drainer of the spool failed; its records stay for the next start");
+        }
+    }
+}
