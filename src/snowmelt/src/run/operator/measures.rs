@@ -21,7 +21,7 @@ pub fn install() -> Outcome<PrometheusHandle> {
     Ok(handle)
 }
 
-pub async fn show(api: web::Data<Api>) -> HttpResponse {
+pub(super) async fn show(api: web::Data<Api>) -> HttpResponse {
     let report = api.report();
     for group in report.pipelines.iter().flat_map(|pipeline| &pipeline.groups) {
         publish(group);

@@ -4,7 +4,7 @@
 
 pub mod access;
 mod measures;
-mod orders;
+pub mod orders;
 pub mod report;
 mod streams;
 

@@ -50,7 +50,7 @@ impl Part {
     }
 }
 
-pub async fn give(api: web::Data<Api>, name: web::Path<String>, part: web::Query<Part>) -> HttpResponse {
+pub(super) async fn give(api: web::Data<Api>, name: web::Path<String>, part: web::Query<Part>) -> HttpResponse {
     if api.closing.load(Ordering::Acquire) {
         return HttpResponse::ServiceUnavailable().body("the node is stopping\n");
     }
