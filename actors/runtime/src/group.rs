@@ -18,7 +18,7 @@ use crate::observe::{Observed, Stats};
 use crate::port::{MailboxLimits, Port};
 pub use crate::shell::Exit;
 use crate::shell::{Exits, Loop, Shell};
-use crate::stage::{CALL_TIMEOUT, Inner, Stage, StageContext, Worker};
+use crate::stage::{CALL_TIMEOUT, Inner, Pause, Stage, StageContext, Worker};
 
 /// Most actors of one group: a shard has about six.
 const MAX_ACTORS: usize = 64;
@@ -56,6 +56,7 @@ pub struct GroupBuilder {
     context: GroupContext,
     killed: CancellationToken,
     draining: CancellationToken,
+    pause: Pause,
     exits: Exits,
     ends: mpsc::Receiver<(String, Exit)>,
     actors: Vec<Observed>,
@@ -72,6 +73,7 @@ impl GroupBuilder {
             context,
             killed: CancellationToken::new(),
             draining: CancellationToken::new(),
+            pause: Pause::default(),
             exits,
             ends,
             actors: Vec::new(),
@@ -137,6 +139,7 @@ impl GroupBuilder {
             actors: self.actors,
             killed: self.killed,
             draining: self.draining,
+            pause: self.pause,
             ends: self.ends,
             remaining,
             ledger: self.ledger,
@@ -159,6 +162,7 @@ impl GroupBuilder {
             stats: Arc::clone(&stats),
             draining: self.draining.clone(),
             killed: self.killed.clone(),
+            pause: self.pause.clone(),
             call_timeout: self.call_timeout,
             faults: self.faults.clone(),
         };
@@ -173,6 +177,7 @@ pub struct Group {
     actors: Vec<Observed>,
     killed: CancellationToken,
     draining: CancellationToken,
+    pause: Pause,
     ends: mpsc::Receiver<(String, Exit)>,
     remaining: usize,
     ledger: Option<Ledger>,
@@ -240,6 +245,11 @@ impl Group {
         self.draining.clone()
     }
 
+    /// A handle that stops reading for a while; the group and its lease stay.
+    pub fn pause_switch(&self) -> Pause {
+        self.pause.clone()
+    }
+
     /// Waits for the group's end: all actors drained, or the first failure.
     pub async fn ended(&mut self) -> GroupEnd {
         while self.remaining > 0 {
@@ -271,6 +281,11 @@ impl Group {
         hung.or_else(|| {
             (silent_ms > heartbeat_ms).then(|| ("event loop".to_owned(), Failure::Hang { stuck_ms: silent_ms }))
         })
+    }
+
+    /// The ledger of its reader, if it told of one.
+    pub const fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// How far its reader and its sinks are, if the group has a ledger.

@@ -31,4 +31,4 @@ pub use cores::Cores;
 pub use failure::Failure;
 pub use group::{Group, GroupBuilder, GroupContext, GroupId};
 pub use port::{MailboxLimits, Port, Weighted};
-pub use stage::{NoAnswer, Stage, StageContext, Step, Worker};
+pub use stage::{NoAnswer, Pause, Stage, StageContext, Step, Worker};

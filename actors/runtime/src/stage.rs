@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -84,6 +85,35 @@ pub trait Worker: 'static {
     async fn finish(self: Box<Self>, cx: &StageContext) -> Result<(), Failure>;
 }
 
+/// A switch that makes a group's reader stop reading, and go on. Clones are the same switch.
+#[derive(Debug, Clone)]
+pub struct Pause(Arc<watch::Sender<bool>>);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Pause {
+    /// Stops reading, or lets it go on.
+    pub fn set(&self, paused: bool) {
+        self.0.send_replace(paused);
+    }
+
+    /// Whether reading is stopped.
+    pub fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn becomes(&self, paused: bool) {
+        // The sender lives as long as `self`: waiting for it can't fail.
+        if self.0.subscribe().wait_for(|set| *set == paused).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// What the runtime lends to an actor.
 #[derive(Clone)]
 pub struct StageContext {
@@ -98,6 +128,7 @@ pub(crate) struct Inner {
     pub stats: Arc<Stats>,
     pub draining: CancellationToken,
     pub killed: CancellationToken,
+    pub pause: Pause,
     pub call_timeout: Duration,
     pub faults: Option<Arc<dyn FaultHook>>,
 }
@@ -114,6 +145,7 @@ impl StageContext {
                 stats: Arc::new(Stats::default()),
                 draining: CancellationToken::new(),
                 killed: CancellationToken::new(),
+                pause: Pause::default(),
                 call_timeout: CALL_TIMEOUT,
                 faults: None,
             }),
@@ -153,6 +185,21 @@ impl StageContext {
     /// Resolves when the group is asked to drain.
     pub async fn drain_requested(&self) {
         self.inner.draining.cancelled().await;
+    }
+
+    /// True while the group is not to read.
+    pub fn is_paused(&self) -> bool {
+        self.inner.pause.is_set()
+    }
+
+    /// Resolves when the group is to read nothing for a while.
+    pub async fn pause_requested(&self) {
+        self.inner.pause.becomes(true).await;
+    }
+
+    /// Resolves when the group may read again.
+    pub async fn pause_lifted(&self) {
+        self.inner.pause.becomes(false).await;
     }
 
     /// Waits for an outside system: "I am alive, only waiting", so that no heartbeat takes the wait for a hang.

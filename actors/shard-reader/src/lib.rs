@@ -3,6 +3,8 @@
 //! The reader opens a ticket in the group's ledger for each page, so that the checkpoint can only move past what is
 //! durable. It waits when the mailbox after it is full, and then asks the stream for nothing more.
 //!
+//! While the group is paused it reads nothing: what was read before goes on, and the lease is kept.
+//!
 //! While a record is suspected of killing its group it reads with care ([`Careful`]): one small batch at a time.
 
 mod poison;
@@ -12,7 +14,6 @@ pub use crate::poison::Careful;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use snowmelt_runtime::observe::Metric;
 use snowmelt_runtime::{Backoff, Batch, Failure, Ledger, Port, StageContext, Step, Worker};
 use snowmelt_streams::{Page, ReadLimit, Record, ShardCursor};
 
@@ -42,7 +43,6 @@ pub struct ShardReader {
     backoff: Backoff,
     ended: bool,
     careful: Option<Careful>,
-    lag: Option<metrics::Gauge>,
 }
 
 impl ShardReader {
@@ -55,7 +55,7 @@ impl ShardReader {
     ) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(250), Duration::from_secs(10)).at_least(Duration::from_millis(50));
-        Self { cursor, options, ledger, outs, backoff, ended: false, careful: None, lag: None }
+        Self { cursor, options, ledger, outs, backoff, ended: false, careful: None }
     }
 
     /// The same reader, but one small batch at a time until what is suspect is durable; then the group ends.
@@ -73,6 +73,7 @@ impl ShardReader {
         let outcome = tokio::select! {
             outcome = cx.call(wait, self.cursor.next(self.options.limit, wait)) => outcome,
             () = cx.drain_requested() => return Ok(None),
+            () = cx.pause_requested() => return Ok(None),
         };
         match outcome {
             Ok(Ok(page)) => {
@@ -96,14 +97,6 @@ impl ShardReader {
         let wait = self.backoff.next_wait();
         tracing::warn!(group = %cx.group(), error = %error, attempt = self.backoff.attempts(), "read failed, trying again");
         cx.back_off(wait).await;
-    }
-
-    fn observe_lag(&mut self, page: &Page, cx: &StageContext) {
-        let lag = self.lag.get_or_insert_with(|| {
-            let group = cx.group().clone();
-            metrics::gauge!(Metric::LagMillis.name(), "pipeline" => group.pipeline, "shard" => group.shard)
-        });
-        lag.set(page.millis_behind_latest as f64);
     }
 }
 
@@ -151,8 +144,18 @@ impl Worker for ShardReader {
         if cx.is_draining() {
             return Ok(Step::Done);
         }
+        if cx.is_paused() {
+            cx.rest(async {
+                tokio::select! {
+                    () = cx.pause_lifted() => {}
+                    () = cx.drain_requested() => {}
+                }
+            })
+            .await;
+            return Ok(Step::Continue);
+        }
         let Some(page) = self.read(cx).await? else { return Ok(Step::Continue) };
-        self.observe_lag(&page, cx);
+        cx.stats().read(page.millis_behind_latest, cx.clock().monotonic_ms());
         self.ended = page.end_of_shard;
         let passed = match &self.careful {
             None => {

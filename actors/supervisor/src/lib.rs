@@ -12,9 +12,12 @@
 
 pub mod node;
 pub mod pipeline;
+pub mod report;
 pub mod shard;
 pub mod status;
+pub mod watcher;
 
 pub use node::{Node, NodeOptions};
 pub use pipeline::{GroupSource, PipelineSpec, ShardPlan};
 pub use status::{GroupState, GroupStatus, Tree};
+pub use watcher::Watcher;

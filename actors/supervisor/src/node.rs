@@ -108,7 +108,17 @@ impl Handler<Order> for Node {
     fn handle(&mut self, order: Order, _ctx: &mut Self::Context) {
         for (name, (address, running)) in &mut self.pipelines {
             if order.pipeline.as_deref().is_none_or(|wanted| wanted == name) {
-                *running |= order.command == Command::Resume;
+                if matches!(order.command, Command::Resume | Command::Restart) {
+                    *running = true;
+                    // Whoever waits for the end of a drain must not take the one before for it.
+                    self.state.send_if_modified(|state| {
+                        let stopped = *state == NodeState::Stopped;
+                        if stopped {
+                            *state = NodeState::Running;
+                        }
+                        stopped
+                    });
+                }
                 #[expect(clippy::disallowed_methods, reason = "an operator's command, one a pipeline")]
                 address.do_send(Give { shard: order.shard.clone(), command: order.command });
             }

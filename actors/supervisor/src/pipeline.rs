@@ -96,6 +96,8 @@ pub struct PipelineSupervisor {
     restarts: Restarts,
     shards: BTreeMap<String, Child>,
     stopping: bool,
+    /// Shards that are found from now on are not to be read.
+    paused: bool,
     next_arbiter: usize,
 }
 
@@ -114,8 +116,21 @@ impl PipelineSupervisor {
         tree: Tree,
     ) -> Addr<Self> {
         let restarts = Restarts::new(spec.policy);
-        Self { spec, clock, cores, parent, tree, restarts, shards: BTreeMap::new(), stopping: false, next_arbiter: 0 }
-            .start()
+        // The pipeline is seen from its first moment: what is not there yet is not ready.
+        tree.update_pipeline(&spec.name, |_| {});
+        Self {
+            spec,
+            clock,
+            cores,
+            parent,
+            tree,
+            restarts,
+            shards: BTreeMap::new(),
+            stopping: false,
+            paused: false,
+            next_arbiter: 0,
+        }
+        .start()
     }
 
     /// Looks for shards now and from then on every so often.
@@ -133,9 +148,17 @@ impl PipelineSupervisor {
         }
         let found = Arc::clone(&self.spec.source).discover();
         ctx.spawn(found.into_actor(self).map(|found, pipeline, ctx| match found {
-            Ok(plans) => plans.into_iter().for_each(|plan| pipeline.adopt(plan, ctx)),
+            Ok(plans) => {
+                plans.into_iter().for_each(|plan| pipeline.adopt(plan, ctx));
+                pipeline.tree.update_pipeline(&pipeline.spec.name, |status| {
+                    status.listed = true;
+                    status.unlisted = None;
+                });
+            }
             Err(failure) => {
                 tracing::warn!(pipeline = pipeline.spec.name, %failure, "shards could not be listed, trying again");
+                let now_ms = pipeline.clock.now_ms();
+                pipeline.tree.update_pipeline(&pipeline.spec.name, |status| status.unlisted = Some((now_ms, failure)));
             }
         }));
     }
@@ -156,6 +179,10 @@ impl PipelineSupervisor {
         let parent = ctx.address().recipient();
         let source = Arc::clone(&self.spec.source);
         let address = ShardSupervisor::spawn(plan, source, context, parent, self.tree.clone(), self.spec.shards);
+        if self.paused {
+            #[expect(clippy::disallowed_methods, reason = "one message in the life of a shard")]
+            address.do_send(Command::Pause);
+        }
         self.shards.insert(shard, Child { address, running: true });
     }
 
@@ -198,8 +225,14 @@ impl Handler<ShardEvent> for PipelineSupervisor {
                 // Its children can be read now.
                 self.look(ctx);
             }
+            ShardOutcome::LeaseLost => {
+                // Looking for shards finds it again when it may be taken.
+                self.shards.remove(&event.shard);
+                self.check_stopped();
+            }
             ShardOutcome::GaveUp(failure) => {
                 self.shards.remove(&event.shard);
+                self.tree.update_pipeline(&self.spec.name, |status| status.restarts += 1);
                 let now_ms = self.clock.now_ms();
                 // The window is counted by the clock that only grows: setting the other must not forgive or pile up.
                 let failed_ms = self.clock.monotonic_ms().cast_signed();
@@ -213,7 +246,10 @@ impl Handler<ShardEvent> for PipelineSupervisor {
                         let plan = ShardPlan { shard: event.shard };
                         ctx.spawn(sleep.into_actor(self).map(|(), pipeline, ctx| pipeline.adopt(plan, ctx)));
                     }
-                    Verdict::Escalate => self.tell(PipelineOutcome::GaveUp(failure)),
+                    Verdict::Escalate => {
+                        self.tree.update_pipeline(&self.spec.name, |status| status.gave_up = true);
+                        self.tell(PipelineOutcome::GaveUp(failure));
+                    }
                 }
             }
         }
@@ -225,14 +261,18 @@ impl Handler<Give> for PipelineSupervisor {
 
     fn handle(&mut self, give: Give, _ctx: &mut Self::Context) -> usize {
         let all = give.shard.is_none();
-        if all {
-            self.stopping = give.command == Command::Drain;
+        match give.command {
+            Command::Drain if all => self.stopping = true,
+            Command::Restart if all => self.stopping = false,
+            Command::Pause if all => self.paused = true,
+            Command::Resume if all => (self.stopping, self.paused) = (false, false),
+            _ => {}
         }
         let mut told = 0;
         for (shard, child) in &mut self.shards {
             if all || give.shard.as_deref() == Some(shard) {
                 told += 1;
-                child.running |= give.command == Command::Resume;
+                child.running |= matches!(give.command, Command::Resume | Command::Restart);
                 #[expect(clippy::disallowed_methods, reason = "an operator's command, one a shard")]
                 child.address.do_send(give.command);
             }

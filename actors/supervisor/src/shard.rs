@@ -10,24 +10,25 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use snowmelt_runtime::ack::Progress;
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::isolate::{Blame, Isolation};
-use snowmelt_runtime::observe::Metric;
 use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
-use snowmelt_runtime::{Clock, Failure, Group, GroupContext};
+use snowmelt_runtime::{Clock, Failure, Group, GroupContext, Pause};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::{GroupSource, ShardPlan};
-use crate::status::{GroupState, Tree};
+use crate::status::{GroupState, Mishap, Tree};
 
 /// What an operator, or the parent, may ask of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub enum Command {
-    /// Drain, then build again.
+    /// Drain, then build again; a group that waits or is down is built at once. No failure, whatever comes of the drain.
     Restart,
     /// Drain and stay down.
     Drain,
-    /// Run again after [`Command::Drain`].
+    /// Read nothing more, but keep the group and its lease; holds over restarts until [`Command::Resume`].
+    Pause,
+    /// Run again after [`Command::Drain`] or [`Command::Pause`].
     Resume,
 }
 
@@ -48,6 +49,8 @@ pub enum ShardOutcome {
     Stopped,
     /// It was read to its end.
     Ended,
+    /// Another owner took its lease; it is for the pipeline to see whether it may be taken again.
+    LeaseLost,
     /// It failed too often.
     GaveUp(Failure),
 }
@@ -90,6 +93,10 @@ pub struct ShardSupervisor {
     running: Option<Running>,
     /// Between a failure and the next start.
     backing_off: bool,
+    /// Between the wish for a group and its start.
+    building: bool,
+    /// An operator wants no reading.
+    paused: bool,
 }
 
 /// The switches of the group that runs now.
@@ -97,6 +104,9 @@ struct Running {
     generation: u64,
     kill: CancellationToken,
     drain: CancellationToken,
+    pause: Pause,
+    /// An operator asked for its end: how it ends is no failure.
+    restarting: bool,
 }
 
 /// How long an event loop may take to answer before a group is built on another.
@@ -175,6 +185,8 @@ impl ShardSupervisor {
             context,
             running: None,
             backing_off: false,
+            building: false,
+            paused: false,
         }
         .start()
     }
@@ -182,11 +194,12 @@ impl ShardSupervisor {
     fn build(&mut self, ctx: &mut Context<Self>) {
         self.generation += 1;
         self.backing_off = false;
+        self.building = true;
         self.started_ms = self.context.clock.monotonic_ms();
-        let generation = self.generation;
         self.tree.update(&self.context.id, |status| {
             status.state = GroupState::Starting;
-            status.generation = generation;
+            status.generation += 1;
+            status.heartbeat = self.options.heartbeat;
         });
         let (source, plan, mut context) = (Arc::clone(&self.source), self.plan.clone(), self.context.clone());
         let (care, heartbeat) = (self.isolation.care().cloned(), self.options.heartbeat);
@@ -200,6 +213,7 @@ impl ShardSupervisor {
         };
         ctx.spawn(building.into_actor(self).map(|(built, arbiter), supervisor, ctx| {
             supervisor.context.arbiter = arbiter;
+            supervisor.building = false;
             match built {
                 Ok(group) => supervisor.run(group, ctx),
                 Err(failure) => supervisor.failed("build".to_owned(), failure, ctx),
@@ -209,15 +223,27 @@ impl ShardSupervisor {
 
     fn run(&mut self, mut group: Group, ctx: &mut Context<Self>) {
         let generation = self.generation;
-        let running = Running { generation, kill: group.kill_switch(), drain: group.drain_switch() };
-        if self.intent != Intent::Run {
+        let running = Running {
+            generation,
+            kill: group.kill_switch(),
+            drain: group.drain_switch(),
+            pause: group.pause_switch(),
+            restarting: false,
+        };
+        running.pause.set(self.paused);
+        let stopping = self.intent != Intent::Run;
+        if stopping {
             running.drain.cancel();
         }
         self.running = Some(running);
-        let actors = group.actors().to_vec();
+        let (actors, ledger) = (group.actors().to_vec(), group.ledger().cloned());
         self.tree.update(&self.context.id, |status| {
-            status.state = GroupState::Running;
-            status.actors = actors;
+            status.state = match (stopping, self.paused) {
+                (true, _) => GroupState::Draining,
+                (false, true) => GroupState::Paused,
+                (false, false) => GroupState::Running,
+            };
+            status.replace_actors(actors, ledger);
         });
         tracing::info!(group = %self.context.id, generation, "group started");
         let (options, clock) = (self.options, self.context.clock.clone());
@@ -236,7 +262,7 @@ impl ShardSupervisor {
         match &end {
             GroupEnd::Drained => self.isolation.drained(),
             // What happens while a group is made to end says little about its records.
-            GroupEnd::Failed { .. } if running.is_some_and(|running| running.drain.is_cancelled()) => {}
+            GroupEnd::Failed { .. } if running.as_ref().is_some_and(|running| running.drain.is_cancelled()) => {}
             GroupEnd::Failed { failure, .. } => {
                 if let Some(evidence) = evidence
                     && self.isolation.died(&evidence.progress, failure) == Blame::Isolating
@@ -246,6 +272,24 @@ impl ShardSupervisor {
             }
         }
         match end {
+            GroupEnd::Failed { actor, failure: Failure::LeaseLost { message } } => {
+                tracing::warn!(group = %self.context.id, actor, message, "lease lost, the group ends here");
+                self.note(actor, Failure::LeaseLost { message });
+                // What was to be stopped is stopped.
+                let stopped = self.intent == Intent::Stop;
+                let outcome = if stopped { ShardOutcome::Stopped } else { ShardOutcome::LeaseLost };
+                self.tell(GroupState::LeaseLost, outcome);
+                if !stopped {
+                    ctx.stop();
+                }
+            }
+            GroupEnd::Failed { actor, failure }
+                if self.intent == Intent::Run && running.is_some_and(|running| running.restarting) =>
+            {
+                tracing::warn!(group = %self.context.id, actor, %failure, "not drained in good order, starting again from its last checkpoint");
+                self.note(actor, failure);
+                self.build(ctx);
+            }
             GroupEnd::Failed { actor, failure } => self.failed(actor, failure, ctx),
             GroupEnd::Drained if self.intent == Intent::Stop => self.stopped(),
             GroupEnd::Drained => {
@@ -268,6 +312,12 @@ impl ShardSupervisor {
         self.tell(GroupState::Stopped, ShardOutcome::Stopped);
     }
 
+    /// Writes the last failure down.
+    fn note(&self, actor: String, failure: Failure) {
+        let at_ms = self.context.clock.now_ms();
+        self.tree.update(&self.context.id, |status| status.last_failure = Some(Mishap { at_ms, actor, failure }));
+    }
+
     fn failed(&mut self, actor: String, failure: Failure, ctx: &mut Context<Self>) {
         let now_ms = self.context.clock.now_ms();
         let verdict = if std::mem::take(&mut self.isolating) {
@@ -282,12 +332,8 @@ impl ShardSupervisor {
         };
         let restarts = self.restarts.total();
         let id = self.context.id.clone();
-        metrics::counter!(Metric::Restarts.name(), "pipeline" => id.pipeline.clone(), "shard" => id.shard.clone())
-            .increment(1);
-        self.tree.update(&id, |status| {
-            status.restarts = restarts;
-            status.last_failure = Some((now_ms, actor.clone(), failure.clone()));
-        });
+        self.tree.update(&id, |status| status.restarts += 1);
+        self.note(actor.clone(), failure.clone());
         if self.intent == Intent::Stop {
             tracing::warn!(group = %id, actor, %failure, "group failed while draining; its rest is read again at the next start");
             self.stopped();
@@ -303,7 +349,12 @@ impl ShardSupervisor {
                 self.backing_off = true;
                 let clock = self.context.clock.clone();
                 let generation = self.generation;
-                let sleep = async move { clock.sleep(wait).await };
+                let sleep = async move {
+                    // A timer takes a millisecond even for nothing.
+                    if !wait.is_zero() {
+                        clock.sleep(wait).await;
+                    }
+                };
                 ctx.spawn(sleep.into_actor(self).map(move |(), supervisor, ctx| {
                     if supervisor.backing_off && supervisor.generation == generation {
                         supervisor.build(ctx);
@@ -319,10 +370,7 @@ impl ShardSupervisor {
     }
 
     fn tell(&self, state: GroupState, what: ShardOutcome) {
-        self.tree.update(&self.context.id, |status| {
-            status.state = state;
-            status.actors.clear();
-        });
+        self.tree.update(&self.context.id, |status| status.state = state);
         let event = ShardEvent { shard: self.plan.shard.clone(), what };
         #[expect(clippy::disallowed_methods, reason = "one message in the life of a shard")]
         self.parent.do_send(event);
@@ -349,21 +397,36 @@ impl Handler<Command> for ShardSupervisor {
     fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         match command {
             Command::Restart | Command::Drain => {
-                self.intent = if command == Command::Drain { Intent::Stop } else { Intent::Run };
-                if let Some(running) = &self.running {
+                let restart = command == Command::Restart;
+                self.intent = if restart { Intent::Run } else { Intent::Stop };
+                if let Some(running) = &mut self.running {
                     tracing::info!(group = %self.context.id, generation = running.generation, ?command, "draining");
+                    running.restarting = restart;
                     running.drain.cancel();
                     self.tree.update(&self.context.id, |status| status.state = GroupState::Draining);
-                } else if self.backing_off && command == Command::Restart {
+                } else if self.building {
+                    // The group that is being built sees the intent.
+                } else if restart {
                     self.build(ctx);
                 } else if self.backing_off {
                     self.backing_off = false;
                     self.stopped();
                 }
             }
-            Command::Resume => {
-                let was = std::mem::replace(&mut self.intent, Intent::Run);
-                if was == Intent::Stop && self.running.is_none() {
+            Command::Pause | Command::Resume => {
+                self.paused = command == Command::Pause;
+                let was = if self.paused { self.intent } else { std::mem::replace(&mut self.intent, Intent::Run) };
+                if let Some(running) = &mut self.running {
+                    tracing::info!(group = %self.context.id, generation = running.generation, ?command, "as asked");
+                    running.pause.set(self.paused);
+                    if running.drain.is_cancelled() {
+                        // It drains, and runs again after that if it is to.
+                        running.restarting |= !self.paused;
+                    } else {
+                        let state = if self.paused { GroupState::Paused } else { GroupState::Running };
+                        self.tree.update(&self.context.id, |status| status.state = state);
+                    }
+                } else if !self.paused && was == Intent::Stop && !self.building {
                     self.build(ctx);
                 }
             }

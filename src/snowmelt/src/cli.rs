@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::load::args::LoadArgs;
+use crate::status::client::Part;
 
 /// The whole Snowplow pipeline as one program.
 #[derive(Debug, Parser)]
@@ -44,6 +45,16 @@ pub enum Command {
         after_help = "Examples:\n  snowmelt send --events 1000 --bad 5\n  snowmelt send --to http://127.0.0.1:8080 --events 100000 --rate 2000 --seed 7"
     )]
     Send(SendArgs),
+    /// Show what a running node does: pipelines, shards, lag, failures; restart, drain, pause and resume them.
+    #[command(
+        after_help = "Examples:\n  snowmelt status                                  the tree; exit code 1 when it is not ready\n  snowmelt status --actors                         with every actor\n  snowmelt status --json | jq '.pipelines[].groups[].lag_ms'\n  snowmelt status pause postgres-enriched          stop reading, keep the groups and their leases\n  snowmelt status drain enrich/shardId-000000000000\n  snowmelt status resume                           everything that was paused or drained runs again\n  snowmelt status --operator http://host:8090 --operator-token-file token"
+    )]
+    Status(StatusArgs),
+    /// Watch a running node live, and restart, drain or pause its groups.
+    #[command(
+        after_help = "Keys: arrows or j and k select a group, r restart, d drain, p pause or resume, q quit.\n\nExamples:\n  snowmelt top\n  snowmelt top --data-dir /var/lib/snowmelt --every 500ms"
+    )]
+    Top(TopArgs),
     /// Open psql on the warehouse.
     #[command(
         after_help = "Examples:\n  snowmelt sql\n  snowmelt sql -c 'select event_name, count(*) from atomic.events group by 1 order by 2 desc'"
@@ -119,6 +130,114 @@ pub struct SendArgs {
     /// Where the pipeline runs, to find its collector.
     #[arg(long, default_value = ".data", value_name = "DIR")]
     pub data_dir: PathBuf,
+}
+
+/// Which running node.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// Where the pipeline runs.
+    #[arg(long, default_value = ".data", value_name = "DIR", global = true)]
+    pub data_dir: PathBuf,
+    /// Its operator API, when it runs on another machine.
+    #[arg(long, value_name = "URL", global = true)]
+    pub operator: Option<String>,
+    /// The file of that API's token.
+    #[arg(long, value_name = "FILE", requires = "operator", global = true)]
+    pub operator_token_file: Option<PathBuf>,
+}
+
+/// What to show, or what to do.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub struct StatusArgs {
+    /// A command to the node.
+    #[command(subcommand)]
+    pub command: Option<StatusCommand>,
+    /// Print the whole report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Show every actor: its mailbox, what it does, what it waits for.
+    #[arg(long, short = 'a')]
+    pub actors: bool,
+    /// Which node.
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+/// Commands to a node.
+#[derive(Debug, Subcommand)]
+pub enum StatusCommand {
+    /// Finish what was read, then start again from the checkpoint; counts as no failure.
+    Restart(PartArgs),
+    /// Finish what was read, then stay down until resumed or restarted.
+    Drain(PartArgs),
+    /// Read nothing more, but keep the groups and their leases.
+    Pause(PartArgs),
+    /// Go on after pause or drain.
+    Resume(PartArgs),
+}
+
+/// What a command is for.
+#[derive(Debug, Args)]
+pub struct PartArgs {
+    /// A pipeline, a shard, or the shard whose group an actor belongs to; everything when absent.
+    #[arg(value_name = "PIPELINE[/SHARD[/ACTOR]]", value_parser = Part::parse)]
+    pub part: Option<Part>,
+}
+
+/// The kinds of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKind {
+    /// Drain, then start again.
+    Restart,
+    /// Drain and stay down.
+    Drain,
+    /// Stop reading.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+impl OrderKind {
+    /// Its word, which is its path in the operator API.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Drain => "drain",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+impl StatusCommand {
+    /// What to do, and to what.
+    pub const fn parts(&self) -> (OrderKind, Option<&Part>) {
+        match self {
+            Self::Restart(args) => (OrderKind::Restart, args.part.as_ref()),
+            Self::Drain(args) => (OrderKind::Drain, args.part.as_ref()),
+            Self::Pause(args) => (OrderKind::Pause, args.part.as_ref()),
+            Self::Resume(args) => (OrderKind::Resume, args.part.as_ref()),
+        }
+    }
+}
+
+/// What to watch.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// How often the node is asked.
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = interval)]
+    pub every: std::time::Duration,
+    /// Which node.
+    #[command(flatten)]
+    pub operator: OperatorArgs,
+}
+
+/// A duration with its unit, long enough not to be a load.
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    crate::definition::units::duration(text)
+        .filter(|every| *every >= std::time::Duration::from_millis(100))
+        .ok_or_else(|| "not a duration of 100ms or more, such as 500ms or 2s".to_owned())
 }
 
 /// How to open psql.

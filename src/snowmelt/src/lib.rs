@@ -10,5 +10,7 @@ pub mod run;
 pub mod running;
 pub mod send;
 pub mod sql;
+pub mod status;
 pub mod tail;
+pub mod top;
 pub mod trouble;

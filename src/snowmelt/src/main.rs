@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use snowmelt::cli::{Cli, Command};
-use snowmelt::{check, enrich, load, log, run, send, sql, tail};
+use snowmelt::{check, enrich, load, log, run, send, sql, status, tail, top};
 
 /// Memory that is allocated on one thread and freed on another is what mailboxes do all day: 3 to 4 times as fast with this.
 #[global_allocator]
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
         Command::Send(args) => send::send(args),
+        Command::Status(args) => status::status(args),
+        Command::Top(args) => top::top(args),
         Command::Sql(args) => sql::sql(args),
         Command::Tail(args) => tail::tail(args),
         Command::Enrich(args) => enrich::enrich(args),

@@ -17,6 +17,9 @@ pub struct RunFile {
     pub collector_url: Option<String>,
     /// The operator API.
     pub operator_url: Option<String>,
+    /// Where its token is, when it needs one.
+    #[serde(default)]
+    pub operator_token_file: Option<PathBuf>,
     /// The warehouse, when one is used.
     pub postgres_url: Option<String>,
     /// The database schema of the tables.

@@ -11,7 +11,7 @@ use snowmelt_protocol::event::TsvRow;
 use snowmelt_protocol::payload::CollectorPayload;
 
 use crate::cli::{From, TailArgs};
-use crate::running::RunFile;
+use crate::status::client::Client;
 use crate::trouble::{Outcome, Trouble};
 
 /// Records asked for at once.
@@ -51,35 +51,28 @@ struct Shard {
 
 /// Runs the command.
 pub fn tail(args: &TailArgs) -> Outcome {
-    let hint = "start one with `snowmelt run pipelines/quickstart.toml`, or name its directory by --data-dir";
-    let operator = RunFile::find(&args.data_dir)
-        .and_then(|running| running.operator_url)
-        .ok_or_else(|| Trouble::user(format!("no pipeline runs in {}; {hint}", args.data_dir.display())))?;
+    let client = Client::of(&args.data_dir, Duration::from_secs(30))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Trouble::machine("the event loop can't be started", error))?;
-    match runtime.block_on(follow(args, &operator)) {
+    match runtime.block_on(follow(args, &client)) {
         // `snowmelt tail … | head` is no error.
         Err(Trouble::Machine(message)) if message.contains("Broken pipe") => Ok(()),
         outcome => outcome,
     }
 }
 
-async fn follow(args: &TailArgs, operator: &str) -> Outcome {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(30))
-        .build()
-        .map_err(|error| Trouble::caused("the HTTP client can't be made", error))?;
-    let base = format!("{operator}/streams/{}", args.stream);
-    let mut shards = shards(&client, &base).await?;
+async fn follow(args: &TailArgs, client: &Client) -> Outcome {
+    let base = format!("/streams/{}", args.stream);
+    let mut shards = shards(client, &base).await?;
     // "From now on" is a time, not a position: it stays the same until the first record comes.
     let started_ms = (args.from == From::Latest).then(|| snowmelt_runtime::Clock::system().now_ms());
     let mut out = BufWriter::new(io::stdout().lock());
     loop {
         let mut got = 0;
         for shard in shards.iter_mut().filter(|shard| !shard.done) {
-            let page = page(&client, &base, shard, started_ms, args).await?;
+            let page = page(client, &base, shard, started_ms, args).await?;
             for record in &page.records {
                 print(record, args.json, &mut out)?;
             }
@@ -100,13 +93,13 @@ async fn follow(args: &TailArgs, operator: &str) -> Outcome {
     }
 }
 
-async fn shards(client: &reqwest::Client, base: &str) -> Outcome<Vec<Shard>> {
-    let ids: Vec<String> = ask(client, base).await?;
+async fn shards(client: &Client, base: &str) -> Outcome<Vec<Shard>> {
+    let ids: Vec<String> = client.get(base).await?;
     Ok(ids.into_iter().map(|id| Shard { id, after: None, done: false }).collect())
 }
 
 async fn page(
-    client: &reqwest::Client,
+    client: &Client,
     base: &str,
     shard: &Shard,
     started_ms: Option<i64>,
@@ -118,19 +111,7 @@ async fn page(
         (None, None) => "from=oldest".to_owned(),
     };
     let wait = if args.follow { 1000 } else { 0 };
-    ask(client, &format!("{base}/shards/{}?{from}&limit={PAGE}&wait_ms={wait}", shard.id)).await
-}
-
-async fn ask<T: serde::de::DeserializeOwned>(client: &reqwest::Client, url: &str) -> Outcome<T> {
-    let answer =
-        client.get(url).send().await.map_err(|error| Trouble::caused("the running pipeline does not answer", error))?;
-    let status = answer.status();
-    let text =
-        answer.text().await.map_err(|error| Trouble::caused("the running pipeline's answer broke off", error))?;
-    if !status.is_success() {
-        return Err(Trouble::user(text.trim().to_owned()));
-    }
-    serde_json::from_str(&text).map_err(|error| Trouble::caused("the running pipeline's answer can't be read", error))
+    client.get(&format!("{base}/shards/{}?{from}&limit={PAGE}&wait_ms={wait}", shard.id)).await
 }
 
 fn print(record: &RecordJson, raw: bool, out: &mut impl Write) -> Outcome {

@@ -134,6 +134,7 @@ fn backend(table: &Table<'_>, problems: &mut Vec<Problem>) -> Backend {
         postgres,
         schema: table.text("schema").unwrap_or_else(|| "atomic".to_owned()),
         operator: table.address("operator").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8090))),
+        operator_token_file: table.path("operator_token_file"),
     }
 }
 

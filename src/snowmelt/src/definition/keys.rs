@@ -68,6 +68,12 @@ pub const KEYS: &[Key] = &[
     key("backend", "postgres_port", Int(0, 65535), "loopback port of the private server, 0 for a free one (0)"),
     key("backend", "schema", Text, "the database schema of all tables (atomic)"),
     key("backend", "operator", Address, "where the operator API listens (127.0.0.1:8090)"),
+    key(
+        "backend",
+        "operator_token_file",
+        Path,
+        "file with the operator API's token: whoever has it may ask from elsewhere (none: this machine only)",
+    ),
     required("stream", "name", Text, "a stream to create when it is missing"),
     required("stream", "shards", Int(1, 500), "with how many shards"),
     required("collector", "listen", Address, "where trackers send to"),

@@ -30,6 +30,8 @@ pub struct Backend {
     pub schema: String,
     /// Where the operator API listens.
     pub operator: SocketAddr,
+    /// The file of the operator API's token; without one it listens on loopback only.
+    pub operator_token_file: Option<PathBuf>,
 }
 
 /// Which Postgres.

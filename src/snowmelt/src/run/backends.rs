@@ -103,6 +103,7 @@ impl Backends {
             pid: std::process::id(),
             collector_url,
             operator_url: Some(operator_url),
+            operator_token_file: None,
             postgres_url: self.postgres_url.clone(),
             schema: self.schema.clone(),
             objects_dir: self.objects_dir.clone(),

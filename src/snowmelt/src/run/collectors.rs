@@ -1,8 +1,8 @@
 //! The collectors of a node: HTTP on one side, streams on the other.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::definition::Plan;
 use crate::definition::model::{Collect, Work};
 use crate::run::backends::Backends;
+use crate::run::operator::report::CollectorReport;
 use crate::run::settings;
 use crate::trouble::{Outcome, Trouble};
 
@@ -26,17 +27,23 @@ pub struct Collectors {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     servers: JoinSet<(String, Result<(), CollectorError>)>,
-    sinks: Vec<Arc<StreamSink>>,
+    sinks: Vec<(String, Arc<StreamSink>)>,
 }
 
 /// Whether the collectors' streams take what is sent.
 #[derive(Clone, Default)]
-pub struct CollectorHealth(Vec<Arc<StreamSink>>);
+pub struct CollectorHealth(Vec<(String, Arc<StreamSink>)>);
 
 impl CollectorHealth {
-    /// True when every stream took the last put.
-    pub fn is_good(&self) -> bool {
-        self.0.iter().all(|sink| sink.healthy())
+    /// Whether each stream took the last put, and why not.
+    pub fn report(&self) -> Vec<CollectorReport> {
+        let report = |(collector, sink): &(String, Arc<StreamSink>)| CollectorReport {
+            collector: collector.clone(),
+            stream: sink.stream.clone(),
+            ready: sink.healthy(),
+            reason: sink.trouble(),
+        };
+        self.0.iter().map(report).collect()
     }
 }
 
@@ -69,7 +76,7 @@ pub fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends, cloc
         let sink = |stream: &str| Arc::new(StreamSink::new(Arc::clone(&backends.streams), stream.to_owned()));
         let (good, bad) = (sink(&collect.good), sink(&collect.bad));
         collectors.addresses.push(address);
-        collectors.sinks.extend([Arc::clone(&good), Arc::clone(&bad)]);
+        collectors.sinks.extend([(name.to_owned(), Arc::clone(&good)), (name.to_owned(), Arc::clone(&bad))]);
         let mut stopped = collectors.stop.subscribe();
         let shutdown = async move {
             // A sender that is gone means the same as one that says stop.
@@ -129,11 +136,17 @@ pub struct StreamSink {
     streams: Arc<dyn Streams>,
     stream: String,
     healthy: AtomicBool,
+    /// Why the last put was not taken.
+    trouble: Mutex<Option<String>>,
 }
 
 impl StreamSink {
     fn new(streams: Arc<dyn Streams>, stream: String) -> Self {
-        Self { streams, stream, healthy: AtomicBool::new(true) }
+        Self { streams, stream, healthy: AtomicBool::new(true), trouble: Mutex::new(None) }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn store(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
@@ -156,6 +169,8 @@ impl Sink for StreamSink {
     async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
         let stored = self.store(batch).await;
         if self.healthy.swap(stored.is_ok(), Ordering::Relaxed) != stored.is_ok() {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                stored.as_ref().err().map(ToString::to_string);
             match &stored {
                 Ok(()) => tracing::info!(stream = self.stream, "the stream takes records again"),
                 Err(error) => {

@@ -6,7 +6,7 @@ mod banner;
 mod collectors;
 pub mod enriching;
 pub mod groups;
-mod operator;
+pub mod operator;
 pub mod settings;
 mod signals;
 
@@ -66,7 +66,8 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     let cores = Cores::new(0).map_err(|error| Trouble::caused("threads can't be started", error))?;
     let metrics = operator::install_metrics()?;
     // Ports first: a port in use is the commonest trouble, and is told before anything is touched.
-    let operator_listener = operator::bind(plan.backend.operator)?;
+    let access = operator::access::Access::new(plan.backend.operator_token_file.as_deref())?;
+    let operator_listener = operator::bind(plan.backend.operator, &access)?;
     let listeners = collectors::bind(&plan)?;
     let backends = Backends::open(&plan, clock.clone()).await?;
     let tree = Tree::new();
@@ -80,9 +81,14 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
         streams: Arc::clone(&backends.streams),
         collectors: collectors.health(),
         metrics,
+        clock,
     };
-    let operator = operator::start(operator_listener, view)?;
-    let run_file = backends.run_file(collectors.url(), operator.url());
+    let operator = operator::start(operator_listener, access, view)?;
+    let mut run_file = backends.run_file(collectors.url(), operator.url());
+    run_file.operator_token_file = match &plan.backend.operator_token_file {
+        Some(file) => Some(file.canonicalize().map_err(|error| Trouble::machine(&file.display().to_string(), error))?),
+        None => None,
+    };
     run_file.write(&plan.backend.data_dir)?;
     banner::print(&plan, &run_file);
     Ok(Started { collectors, node, state, operator, backends })
@@ -148,6 +154,7 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
 
 /// Collectors first, then pipelines, then the stores under them.
 async fn stop(mut started: Started) -> Outcome {
+    started.operator.refuse_commands();
     let collected = started.collectors.stop().await;
     let ordered = started.node.send(Order { pipeline: None, shard: None, command: Command::Drain }).await;
     if ordered.is_ok() {

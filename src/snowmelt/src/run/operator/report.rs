@@ -1,0 +1,69 @@
+//! `/status`: the whole node as one JSON document.
+
+use serde::{Deserialize, Serialize};
+use snowmelt_supervisor::report::PipelineReport;
+
+/// A node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Snowmelt's version.
+    pub version: String,
+    /// When the report was made, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// For how long the node runs, in milliseconds.
+    pub uptime_ms: u64,
+    /// True when every pipeline makes progress and every collector's stream takes records.
+    pub ready: bool,
+    /// Its pipelines, by name.
+    pub pipelines: Vec<PipelineReport>,
+    /// Its collectors' streams.
+    pub collectors: Vec<CollectorReport>,
+}
+
+/// A stream that a collector writes to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CollectorReport {
+    /// The collector.
+    pub collector: String,
+    /// The stream.
+    pub stream: String,
+    /// Whether the stream took the last records.
+    pub ready: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+impl NodeReport {
+    pub(super) fn new(
+        pipelines: Vec<PipelineReport>,
+        collectors: Vec<CollectorReport>,
+        at_ms: i64,
+        uptime_ms: u64,
+    ) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at_ms,
+            uptime_ms,
+            ready: pipelines.iter().all(|pipeline| pipeline.ready)
+                && collectors.iter().all(|collector| collector.ready),
+            pipelines,
+            collectors,
+        }
+    }
+
+    /// Why the node is not ready: each reason with whose it is.
+    pub fn all_reasons(&self) -> Vec<String> {
+        let of_pipelines = self.pipelines.iter().flat_map(|pipeline| {
+            let own = pipeline.reasons.iter().map(|reason| format!("{}: {reason}", pipeline.pipeline));
+            let groups = pipeline.groups.iter().flat_map(|group| {
+                group.reasons.iter().map(|reason| format!("{}/{}: {reason}", group.pipeline, group.shard))
+            });
+            own.chain(groups)
+        });
+        let of_collectors = self.collectors.iter().filter(|collector| !collector.ready).map(|collector| {
+            let reason = collector.reason.as_deref().unwrap_or("unknown");
+            format!("{}: stream {} takes no records: {reason}", collector.collector, collector.stream)
+        });
+        of_pipelines.chain(of_collectors).collect()
+    }
+}
