@@ -33,21 +33,26 @@ pub enum Failure {
     },
 }
 
+/// An error with the whole chain of its causes in one line.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Many libraries repeat the cause in their own text; twice says no more.
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    message
+}
+
 impl Failure {
     /// An error's failure, with the whole chain of its causes in one line.
     pub fn error(error: impl std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            // Many libraries repeat the cause in their own text; twice says no more.
-            if !message.contains(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            cause = inner.source();
-        }
-        Self::Error { message }
+        Self::Error { message: explain(&error) }
     }
 
     /// A failure told in words.

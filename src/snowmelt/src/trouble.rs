@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use snowmelt_runtime::failure::explain;
+
 use crate::definition::Problem;
 
 /// Why a command did not do what was asked.
@@ -30,10 +32,7 @@ impl Trouble {
 
     /// Trouble of the machine with all its causes in one line.
     pub fn caused(doing: &str, error: impl std::error::Error) -> Self {
-        let snowmelt_runtime::Failure::Error { message } = snowmelt_runtime::Failure::error(error) else {
-            return Self::Machine(doing.to_owned());
-        };
-        Self::Machine(format!("{doing}: {message}"))
+        Self::Machine(format!("{doing}: {}", explain(&error)))
     }
 
     /// The exit code.

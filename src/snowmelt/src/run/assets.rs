@@ -10,8 +10,8 @@ use reqwest::StatusCode;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use snowmelt_enrich::enrichments::Assets;
 use snowmelt_runtime::Backoff;
+use snowmelt_runtime::failure::explain;
 
-use crate::run::settings::explain;
 use crate::trouble::{Outcome, Trouble};
 
 /// How long the download of one file may take.

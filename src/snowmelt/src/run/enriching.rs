@@ -10,10 +10,11 @@ use snowmelt_enrich::enrichments::{Assets, ConfigDocument, Enrichments};
 use snowmelt_enrich::{Enrich, EnrichConfig};
 use snowmelt_enricher::Current;
 use snowmelt_iglu::Resolver;
+use snowmelt_runtime::failure::explain;
 use tokio::task::AbortHandle;
 
 use crate::run::assets::{AssetStore, Changes};
-use crate::run::settings::{explain, processor};
+use crate::run::settings::processor;
 use crate::trouble::{Outcome, Trouble};
 
 /// How often the resolver is asked what expires, and how long before its time a schema is asked for again.

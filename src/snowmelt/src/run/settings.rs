@@ -11,6 +11,7 @@ use snowmelt_objects::S3LoaderConfig;
 use snowmelt_objects::config::LoaderFile;
 use snowmelt_protocol::badrow::Processor;
 use snowmelt_runtime::Clock;
+use snowmelt_runtime::failure::explain;
 
 use crate::definition::model::{Collect, Enrich as EnrichWork, LoadSink, Purpose, Target};
 use crate::run::enriching::{self, Enriching};
@@ -161,19 +162,4 @@ fn read_json(file: &Path) -> Outcome<Value> {
 
 fn read(file: &Path) -> Outcome<String> {
     std::fs::read_to_string(file).map_err(|error| Trouble::user(format!("{} can't be read: {error}", file.display())))
-}
-
-/// An error with its causes in one line.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = inner.source();
-    }
-    text
 }
