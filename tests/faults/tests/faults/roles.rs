@@ -6,6 +6,11 @@ use snowmelt_faults::schedule::{ROLES, is_worker};
 use snowmelt_faults::{Schedule, Strike, all};
 use snowmelt_runtime::fault::{Fault, Moment, Turn};
 
+/// So many that each writer of shard 0 gets a third batch however few and full its batches are on a slow machine: three of the
+/// eight keys are in shard 0 of the raw stream, about half of all in that of the enriched one, and a batch has at most 23 records
+/// (one short of full, and a page).
+const EVENTS: (u32, u32) = (120, 60);
+
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     First,
@@ -42,7 +47,7 @@ fn run(case: Case) -> anyhow::Result<()> {
     };
     let strike = Strike { app, shard: Some(0), actor, turn, moment: case.moment, nth, times: 1, fault: case.fault };
     let schedule = Schedule {
-        events: (60, 30),
+        events: EVENTS,
         strikes: vec![strike],
         drain_at: matches!(case.stage, Stage::Drain).then_some(40),
         others_undisturbed: true,
