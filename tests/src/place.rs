@@ -179,12 +179,23 @@ impl Pipeline {
         Ok(Stopped { code: status.code(), took: asked.elapsed() })
     }
 
+    /// Waits for it to end by itself.
+    pub async fn ended(mut self, within: Duration) -> Result<Option<i32>> {
+        let ended = tokio::time::timeout(within, self.child.wait()).await;
+        Ok(ended.with_context(|| format!("still running after {within:?}\n{}", self.log_tail()))??.code())
+    }
+
     /// Ends it at once, as a power cut does; what it started besides lives on.
     pub async fn kill(mut self) -> Result<()> {
         signal(self.info.pid, libc::SIGKILL);
         let status = self.child.wait().await?;
         ensure!(status.code().is_none(), "it ended by itself before it was killed: {status}");
         Ok(())
+    }
+
+    /// Where all that it printed stands.
+    pub fn log_file(&self) -> PathBuf {
+        self.log.clone()
     }
 
     /// The last lines that it printed.

@@ -3,6 +3,7 @@
 mod accounting;
 mod browser;
 mod definitions;
+mod escalation;
 mod mistakes;
 mod replay;
 mod restart;

@@ -309,6 +309,7 @@ fn limits(file: &Path, document: &Map<String, Value>) -> Limits {
         mailbox_bytes: mailbox.bytes("bytes", 8 << 20),
         mailbox_batches: mailbox.int("batches", 4),
         max_restarts: supervision.int("max_restarts", 10),
+        max_given_up: supervision.int("max_given_up", 3),
         window: supervision.duration("window", Duration::from_secs(600)),
         heartbeat: supervision.duration("heartbeat", Duration::from_secs(30)),
         drain: supervision.duration("drain", Duration::from_secs(30)),

@@ -130,6 +130,12 @@ pub const KEYS: &[Key] = &[
         Int(0, 1_000_000),
         "failures of a shard within the window past which it gives up (10)",
     ),
+    key(
+        "supervision",
+        "max_given_up",
+        Int(0, 1_000_000),
+        "shards that gave up within the window past which the pipeline does, and the node ends with 1 (3)",
+    ),
     key("supervision", "window", Duration, "the window (10m)"),
     key("supervision", "heartbeat", Duration, "without progress for this long an actor counts as hung (30s)"),
     key("supervision", "drain", Duration, "how long a drain may take (30s)"),

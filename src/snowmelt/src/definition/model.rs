@@ -190,8 +190,10 @@ pub struct Limits {
     pub mailbox_bytes: usize,
     /// Bound of each mailbox in batches.
     pub mailbox_batches: usize,
-    /// Failures of a shard in the window.
+    /// Failures of a shard in the window that are borne.
     pub max_restarts: usize,
+    /// Shards that gave up in the window that are borne; one more ends the node.
+    pub max_given_up: usize,
     /// The window.
     pub window: Duration,
     /// Without progress for this long an actor hangs.

@@ -111,7 +111,7 @@ async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
             source: Arc::new(ShardGroups::new(definition.clone(), backends.stores(), Tuning::default()).await?),
             arbiters,
             shards: shard_options(definition),
-            policy: RestartPolicy { max_restarts: 3, base: Duration::from_secs(30), ..RestartPolicy::default() },
+            policy: pipeline_policy(definition),
             discover_every: Duration::from_secs(10),
         });
     }
@@ -122,6 +122,12 @@ fn shard_options(definition: &Definition) -> ShardOptions {
     let limits = definition.limits;
     let policy = RestartPolicy { max_restarts: limits.max_restarts, window: limits.window, ..RestartPolicy::default() };
     ShardOptions { policy, heartbeat: limits.heartbeat, drain: limits.drain }
+}
+
+fn pipeline_policy(definition: &Definition) -> RestartPolicy {
+    let limits = definition.limits;
+    let base = Duration::from_secs(30);
+    RestartPolicy { max_restarts: limits.max_given_up, window: limits.window, base, ..RestartPolicy::default() }
 }
 
 /// Runs until a signal or a failure, then stops everything in the order of the events' way.
