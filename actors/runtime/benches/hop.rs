@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::{
-    Ack, Batch, Clock, Cores, Failure, GroupBuilder, GroupContext, GroupId, MailboxLimits, Port, Stage, StageContext,
+    Ack, Batch, Clock, Cores, Failure, GroupBuilder, GroupContext, GroupId, MailboxLimits, Pause, Port, Stage,
+    StageContext,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,6 +55,7 @@ async fn port() -> Duration {
         clock: Clock::system(),
         cores: Cores::new(1).unwrap(),
         arbiter: arbiter.handle(),
+        pause: Pause::default(),
     };
     let mut builder = GroupBuilder::new(context);
     let (sender, receiver) = oneshot::channel();

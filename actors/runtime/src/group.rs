@@ -49,6 +49,8 @@ pub struct GroupContext {
     pub cores: Cores,
     /// The event loop that its actors share.
     pub arbiter: ArbiterHandle,
+    /// Whether it may read. The supervisor's switch, so that a group that is built while it is set reads nothing at all.
+    pub pause: Pause,
 }
 
 /// Builds the actors of one group, the last of the chain first.
@@ -56,7 +58,6 @@ pub struct GroupBuilder {
     context: GroupContext,
     killed: CancellationToken,
     draining: CancellationToken,
-    pause: Pause,
     exits: Exits,
     ends: mpsc::Receiver<(String, Exit)>,
     actors: Vec<Observed>,
@@ -73,7 +74,6 @@ impl GroupBuilder {
             context,
             killed: CancellationToken::new(),
             draining: CancellationToken::new(),
-            pause: Pause::default(),
             exits,
             ends,
             actors: Vec::new(),
@@ -139,7 +139,6 @@ impl GroupBuilder {
             actors: self.actors,
             killed: self.killed,
             draining: self.draining,
-            pause: self.pause,
             ends: self.ends,
             remaining,
             ledger: self.ledger,
@@ -162,7 +161,7 @@ impl GroupBuilder {
             stats: Arc::clone(&stats),
             draining: self.draining.clone(),
             killed: self.killed.clone(),
-            pause: self.pause.clone(),
+            pause: self.context.pause.clone(),
             call_timeout: self.call_timeout,
             faults: self.faults.clone(),
         };
@@ -177,7 +176,6 @@ pub struct Group {
     actors: Vec<Observed>,
     killed: CancellationToken,
     draining: CancellationToken,
-    pause: Pause,
     ends: mpsc::Receiver<(String, Exit)>,
     remaining: usize,
     ledger: Option<Ledger>,
@@ -243,11 +241,6 @@ impl Group {
     /// A handle that asks for draining when cancelled.
     pub fn drain_switch(&self) -> CancellationToken {
         self.draining.clone()
-    }
-
-    /// A handle that stops reading for a while; the group and its lease stay.
-    pub fn pause_switch(&self) -> Pause {
-        self.pause.clone()
     }
 
     /// Waits for the group's end: all actors drained, or the first failure.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::{
-    Batch, Clock, Cores, Failure, Group, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Port, Stage,
-    StageContext, Step, Worker,
+    Batch, Clock, Cores, Failure, Group, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Pause, Port,
+    Stage, StageContext, Step, Worker,
 };
 
 /// Reads the numbers below `total`, `batch` at a time.
@@ -85,6 +85,7 @@ fn chain(total: u64, limits: MailboxLimits, delay: Duration, hook: Hook) -> Chai
         clock: Clock::system(),
         cores: Cores::new(1).unwrap(),
         arbiter: arbiter.handle(),
+        pause: Pause::default(),
     };
     let (ledger, seen) = (Ledger::new(), Arc::new(Mutex::new(Vec::new())));
     let mut builder = GroupBuilder::new(context);

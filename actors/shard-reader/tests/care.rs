@@ -10,7 +10,8 @@ use snowmelt_protocol::badrow::Processor;
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::isolate::{Care, Condemned};
 use snowmelt_runtime::{
-    Batch, Clock, Cores, Failure, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Stage, StageContext,
+    Batch, Clock, Cores, Failure, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Pause, Stage,
+    StageContext,
 };
 use snowmelt_shard_reader::{Careful, ReaderOptions, ShardReader};
 use snowmelt_streams::{Page, PutEntry, ReadLimit, Record, SequenceNumber, ShardCursor, StreamError};
@@ -65,6 +66,7 @@ async fn a_careful_reader_has_one_batch_open_and_sends_the_condemned_to_the_bad_
         clock: Clock::system(),
         cores: Cores::new(1).unwrap(),
         arbiter: arbiter.handle(),
+        pause: Pause::default(),
     };
     let mut builder = GroupBuilder::new(context);
     let (ledger, good, bad) = (Ledger::new(), Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::future::LocalBoxFuture;
 use snowmelt_runtime::isolate::Care;
 use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
-use snowmelt_runtime::{Clock, Cores, Failure, Group, GroupContext, GroupId};
+use snowmelt_runtime::{Clock, Cores, Failure, Group, GroupContext, GroupId, Pause};
 
 use crate::shard::{Command, ShardEvent, ShardOptions, ShardOutcome, ShardSupervisor};
 use crate::status::{GroupState, Tree};
@@ -175,14 +175,12 @@ impl PipelineSupervisor {
             clock: self.clock.clone(),
             cores: self.cores.clone(),
             arbiter,
+            pause: Pause::default(),
         };
+        context.pause.set(self.paused);
         let parent = ctx.address().recipient();
         let source = Arc::clone(&self.spec.source);
         let address = ShardSupervisor::spawn(plan, source, context, parent, self.tree.clone(), self.spec.shards);
-        if self.paused {
-            #[expect(clippy::disallowed_methods, reason = "one message in the life of a shard")]
-            address.do_send(Command::Pause);
-        }
         self.shards.insert(shard, Child { address, running: true });
     }
 

@@ -11,7 +11,7 @@ use snowmelt_runtime::ack::Progress;
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::isolate::{Blame, Isolation};
 use snowmelt_runtime::supervise::{RestartPolicy, Restarts, Verdict};
-use snowmelt_runtime::{Clock, Failure, Group, GroupContext, Pause};
+use snowmelt_runtime::{Clock, Failure, Group, GroupContext};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -95,8 +95,6 @@ pub struct ShardSupervisor {
     backing_off: bool,
     /// Between the wish for a group and its start.
     building: bool,
-    /// An operator wants no reading.
-    paused: bool,
 }
 
 /// The switches of the group that runs now.
@@ -104,7 +102,6 @@ struct Running {
     generation: u64,
     kill: CancellationToken,
     drain: CancellationToken,
-    pause: Pause,
     /// An operator asked for its end: how it ends is no failure.
     restarting: bool,
 }
@@ -186,7 +183,6 @@ impl ShardSupervisor {
             running: None,
             backing_off: false,
             building: false,
-            paused: false,
         }
         .start()
     }
@@ -223,14 +219,7 @@ impl ShardSupervisor {
 
     fn run(&mut self, mut group: Group, ctx: &mut Context<Self>) {
         let generation = self.generation;
-        let running = Running {
-            generation,
-            kill: group.kill_switch(),
-            drain: group.drain_switch(),
-            pause: group.pause_switch(),
-            restarting: false,
-        };
-        running.pause.set(self.paused);
+        let running = Running { generation, kill: group.kill_switch(), drain: group.drain_switch(), restarting: false };
         let stopping = self.intent != Intent::Run;
         if stopping {
             running.drain.cancel();
@@ -238,7 +227,7 @@ impl ShardSupervisor {
         self.running = Some(running);
         let (actors, ledger) = (group.actors().to_vec(), group.ledger().cloned());
         self.tree.update(&self.context.id, |status| {
-            status.state = match (stopping, self.paused) {
+            status.state = match (stopping, self.context.pause.is_set()) {
                 (true, _) => GroupState::Draining,
                 (false, true) => GroupState::Paused,
                 (false, false) => GroupState::Running,
@@ -414,19 +403,19 @@ impl Handler<Command> for ShardSupervisor {
                 }
             }
             Command::Pause | Command::Resume => {
-                self.paused = command == Command::Pause;
-                let was = if self.paused { self.intent } else { std::mem::replace(&mut self.intent, Intent::Run) };
+                let paused = command == Command::Pause;
+                self.context.pause.set(paused);
+                let was = if paused { self.intent } else { std::mem::replace(&mut self.intent, Intent::Run) };
                 if let Some(running) = &mut self.running {
                     tracing::info!(group = %self.context.id, generation = running.generation, ?command, "as asked");
-                    running.pause.set(self.paused);
                     if running.drain.is_cancelled() {
                         // It drains, and runs again after that if it is to.
-                        running.restarting |= !self.paused;
+                        running.restarting |= !paused;
                     } else {
-                        let state = if self.paused { GroupState::Paused } else { GroupState::Running };
+                        let state = if paused { GroupState::Paused } else { GroupState::Running };
                         self.tree.update(&self.context.id, |status| status.state = state);
                     }
-                } else if !self.paused && was == Intent::Stop && !self.building {
+                } else if !paused && was == Intent::Stop && !self.building {
                     self.build(ctx);
                 }
             }

@@ -1,4 +1,4 @@
-//! What came out: every event once in the tables and in the enriched stream, at least once in objects, in order per key.
+//! What came out: every event once in the tables and in the enriched stream, at least once in objects, all in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -103,6 +103,7 @@ pub async fn check(world: &World) -> Result<Verdict> {
     for shard in &enriched {
         ordered("the enriched stream", shard.iter().filter_map(|record| Who::of_line(&record.data)))?;
     }
+    loaded_in_order(world, &enriched).await?;
     let bad: usize = records(world.streams.as_ref(), "bad-1").await?.iter().map(Vec::len).sum();
     if bad > 0 {
         bail!("{bad} bad rows of good events");
@@ -125,6 +126,33 @@ pub async fn check(world: &World) -> Result<Verdict> {
         bail!("{repeated} repeated lines in objects, but only {bound} records were read again");
     }
     Ok(Verdict { struck: world.struck(), restarts: 0, repeated, bound })
+}
+
+/// A shard's records come into the tables in their order: what a later transaction stored came later in the shard. Within one, rows
+/// are copied in order, which nothing in a table tells.
+async fn loaded_in_order(world: &World, enriched: &[Vec<Record>]) -> Result<()> {
+    let mut places = BTreeMap::new();
+    for (shard, records) in enriched.iter().enumerate() {
+        for (place, who) in records.iter().filter_map(|record| Who::of_line(&record.data)).enumerate() {
+            places.insert(who, (shard, place));
+        }
+    }
+    let sql = format!("SELECT event_id::text, xmin::text::bigint FROM {}.events", world.schema);
+    let rows: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(world.tables.pool()).await?;
+    let mut transactions: BTreeMap<(usize, i64), (usize, usize)> = BTreeMap::new();
+    for (id, transaction) in rows {
+        let Some((shard, place)) = Who::of(&id).and_then(|who| places.get(&who)).copied() else { continue };
+        let (first, last) = transactions.entry((shard, transaction)).or_insert((place, place));
+        (*first, *last) = ((*first).min(place), (*last).max(place));
+    }
+    let in_time: Vec<_> = transactions.into_iter().collect();
+    for pair in in_time.windows(2) {
+        let (((shard, _), (_, last)), ((next_shard, _), (next_first, _))) = (pair[0], pair[1]);
+        if shard == next_shard && next_first <= last {
+            bail!("tables: record {next_first} of shard {shard} was loaded after record {last}");
+        }
+    }
+    Ok(())
 }
 
 fn exactly_once(place: &str, events: impl Iterator<Item = Who>, expected: &BTreeSet<Who>) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::stores::{Call, Storm, Trouble, Weather};
 use crate::world::{Rules, World};
 
 /// The actors, by application and name.
-pub const ROLES: [(&str, &str); 11] = [
+pub const ROLES: [(&str, &str); 13] = [
     ("enrich", "shard-reader"),
     ("enrich", "enricher"),
     ("enrich", "batcher good"),
@@ -21,6 +21,8 @@ pub const ROLES: [(&str, &str); 11] = [
     ("s3", "shard-reader"),
     ("s3", "batcher"),
     ("s3", "s3-writer"),
+    ("s3", "checkpointer"),
+    ("pg", "shard-reader"),
     ("pg", "batcher"),
     ("pg", "postgres-writer"),
     ("pg", "checkpointer"),

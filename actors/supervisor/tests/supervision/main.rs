@@ -204,6 +204,9 @@ async fn a_paused_group_reads_nothing_and_keeps_its_actors_over_restarts_until_i
     world.script.add("2");
     world.clock.advance(DISCOVER);
     world.until(|| world.is("2", &GroupState::Paused)).await;
+    // Not even in the moment between its reader's start and the group's.
+    world.settle().await;
+    assert_eq!((world.script.seen("0"), world.script.seen("2")), (seen, 0));
 
     world.order(None, Command::Resume).await;
     for shard in ["0", "1", "2"] {

@@ -181,6 +181,8 @@ impl GroupSource for Counting {
             if script.lost.lock().unwrap().remove(&plan.shard) {
                 builder.worker("checkpointer", || Loser);
             }
+            // A group is not there at once when its reader is.
+            tokio::time::sleep(Duration::from_millis(5)).await;
             Ok(builder.finish())
         }
         .boxed_local()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_rt::Arbiter;
 use snowmelt_enrich::Enrich;
 use snowmelt_iglu::Resolver;
-use snowmelt_runtime::{Batch, Clock, Cores, GroupBuilder, GroupContext, GroupId, MailboxLimits, Port};
+use snowmelt_runtime::{Batch, Clock, Cores, GroupBuilder, GroupContext, GroupId, MailboxLimits, Pause, Port};
 use snowmelt_streams::{EmbeddedStreams, Options, Streams};
 use snowmelt_warehouse::{ClusterOptions, PrivateCluster, Warehouse, WarehouseOptions};
 use tempfile::TempDir;
@@ -84,6 +84,7 @@ impl Bench {
             clock: self.clock.clone(),
             cores: self.cores.clone(),
             arbiter: self.arbiter.handle(),
+            pause: Pause::default(),
         })
     }
 
