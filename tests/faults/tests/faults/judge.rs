@@ -7,7 +7,7 @@ use snowmelt_faults::{Faults, Weather, World, on_own_system, proof};
 use snowmelt_streams::{PutEntry, Streams};
 
 #[test]
-fn lost_and_repeated_events_are_seen() {
+fn lost_repeated_and_late_events_are_seen() {
     on_own_system(async || {
         let world = World::new(Rules::default(), Faults::default(), Weather::default()).await.unwrap();
         world.send(100, 10).await.unwrap();
@@ -31,6 +31,13 @@ fn lost_and_repeated_events_are_seen() {
         assert!(problem(&world).await.contains("1 repeated"));
         run(&format!("DELETE FROM events WHERE {one}")).await;
         proof::check(&world).await.unwrap();
+        // The first row, loaded after all others.
+        let one = "ctid = (SELECT min(ctid) FROM events)";
+        run(&format!("CREATE TABLE {}.late AS SELECT * FROM events WHERE {one}", world.schema)).await;
+        run(&format!("DELETE FROM events WHERE {one}")).await;
+        run(&format!("INSERT INTO events SELECT * FROM {}.late", world.schema)).await;
+        let late = problem(&world).await;
+        assert!(late.starts_with("tables: record 0 of shard ") && late.contains("was loaded after record"), "{late}");
         // A record of the enriched stream again.
         let records = proof::records(world.streams.as_ref(), "enriched").await.unwrap();
         let first = records.iter().flatten().next().unwrap();
