@@ -20,10 +20,10 @@ pub use sections::*;
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// When the sink has stored the request's records; 503 when it cannot.
-    #[default]
     Stream,
-    /// When a log on this machine has them on its disk (see [`Spool`](crate::Spool)); 503 when that is full. Here the caller gives
-    /// the spools as the sinks.
+    /// When a log on this machine has them on its disk (see [`Spool`](crate::Spool)), whether the stream is up or not; 503 when that is
+    /// full. Whoever calls [`serve`](crate::serve) gives the spools as the sinks.
+    #[default]
     Spool,
     /// At once, as the original does; records in memory are lost with the process.
     Memory,

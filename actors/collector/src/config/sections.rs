@@ -405,6 +405,8 @@ section! {
     SpoolConfig {
         /// Bytes on the disk for each sink; beyond, requests get a 503. At least 8 MiB, two of the largest batches.
         max_bytes: u64 = 4 * 1024 * 1024 * 1024,
+        /// Where they are, a folder a collector and sink; none = `spool` in the node's data directory. One process at a time.
+        directory: Option<PathBuf> = None,
     }
 }
 

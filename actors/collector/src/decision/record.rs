@@ -93,7 +93,7 @@ impl Recorder {
             new_id().to_string()
         };
         let checked = check_size(&payload, self.limits, &self.processor, now_ms.saturating_mul(1000));
-        let outgoing = |data: Bytes| Outgoing { partition_key: partition_key.clone(), data };
+        let outgoing = |data: Bytes| Outgoing::new(partition_key.clone(), data);
         decision.good = checked.good.into_iter().map(|record| outgoing(record.into())).collect();
         decision.bad = checked.bad.into_iter().map(|line| outgoing(line.into())).collect();
     }
