@@ -1,11 +1,14 @@
 //! What the whole-product tests stand on: starting and stopping the real program in a directory of its own, sending to it, and
 //! reading where its events land. The tests themselves are in `tests/product`.
 
+mod clients;
+mod disk;
 mod landed;
 mod objects;
 mod place;
 mod program;
 mod sending;
+mod streams;
 mod tools;
 
 use std::path::PathBuf;
@@ -13,11 +16,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use clients::{Clients, Counts, Sent};
+pub use disk::FailingDisk;
 pub use landed::{BadRow, Landed, Ledger, Warehouse};
 pub use objects::{files, gzip_lines};
 pub use place::{Pipeline, Place, RunInfo, Stopped};
 pub use program::{Finished, run_to_end, snowmelt};
 pub use sending::{client, send, send_all};
+pub use streams::{Read, read_stream};
 pub use tools::{feed, has_browser, tools_dir};
 
 /// The root of the workspace.

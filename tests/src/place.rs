@@ -1,5 +1,6 @@
 //! A place where the pipeline runs: a data directory of its own, and the running program in it.
 
+use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ pub struct RunInfo {
     pub collector_url: String,
     /// Where the operator looks.
     pub operator_url: String,
-    /// The warehouse.
-    pub postgres_url: String,
+    /// The warehouse, where there is one.
+    pub postgres_url: Option<String>,
     /// The directory of the objects.
     pub objects_dir: PathBuf,
     /// The program's process.
@@ -81,13 +82,24 @@ impl Place {
 
     /// Starts the quick start on free ports and waits until its collector answers. May be called again after a stop.
     pub async fn start(&self, more: &[&str]) -> Result<Pipeline> {
+        self.start_definition("pipelines/quickstart.toml", more, Vec::new()).await
+    }
+
+    /// Starts a definition with a collector in the same way, with more in its environment.
+    pub async fn start_definition(
+        &self,
+        definition: &str,
+        more: &[&str],
+        environment: Vec<(&'static str, OsString)>,
+    ) -> Result<Pipeline> {
         let log = self.dir.path().join("log");
         let out = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(snowmelt()?)
-            .args(["run", "pipelines/quickstart.toml", "--data-dir"])
+            .args(["run", definition, "--data-dir"])
             .arg(self.data())
             .args(["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"])
             .args(more)
+            .envs(environment)
             .current_dir(root())
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
@@ -139,7 +151,7 @@ impl RunInfo {
         Self {
             collector_url: String::new(),
             operator_url: String::new(),
-            postgres_url: String::new(),
+            postgres_url: None,
             objects_dir: PathBuf::new(),
             pid: 0,
         }
@@ -167,7 +179,8 @@ impl Pipeline {
 
     /// Connects to its warehouse.
     pub async fn warehouse(&self) -> Result<Warehouse> {
-        eventually(Duration::from_secs(20), async || Warehouse::connect(&self.info.postgres_url).await).await
+        let url = self.info.postgres_url.as_deref().context("this pipeline has no tables")?;
+        eventually(Duration::from_secs(20), async || Warehouse::connect(url).await).await
     }
 
     /// Asks it to stop, as Ctrl-C does, and waits for its end.

@@ -305,6 +305,26 @@ fn batches(taken: &mut Vec<Entry>, limits: BatchLimits) -> Vec<Vec<Entry>> {
     batches
 }
 
+/// What of a batch is durable.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// All but these, which the sink will never take.
+    Without(Vec<usize>),
+    /// As far as is known.
+    Nothing,
+}
+
+impl Written {
+    fn holds(&self, index: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Without(refused) => !refused.contains(&index),
+            Self::Nothing => false,
+        }
+    }
+}
+
 struct Writer {
     name: &'static str,
     sink: Arc<dyn Sink>,
@@ -345,48 +365,55 @@ impl Writer {
                 None => room = Some(entry.room),
             }
         }
-        let stored = match self.settings.durability {
+        let written = match self.settings.durability {
             Durability::Stream | Durability::Spool => self.attempt(records).await,
             Durability::Memory => self.insist(records).await,
         };
-        if stored {
+        if written != Written::Nothing {
             metrics::counter!("collector_records_total", "sink" => self.name).increment(count as u64);
             metrics::counter!("collector_record_bytes_total", "sink" => self.name).increment(bytes as u64);
         }
         self.outstanding.fetch_sub(count, Ordering::Relaxed);
         drop(room);
-        for done in waiting {
+        for (index, done) in waiting.into_iter().enumerate() {
             // A request that has gone does not want to know.
-            let _gone = done.send(stored);
+            let _gone = done.send(written.holds(index));
         }
     }
 
-    async fn attempt(&self, records: Vec<Outgoing>) -> bool {
+    async fn attempt(&self, records: Vec<Outgoing>) -> Written {
         let count = records.len();
         let limit = self.settings.write_timeout;
-        let result = match timeout(limit, self.sink.put(records)).await {
+        let result = match timeout(limit, self.sink.put(records, None)).await {
             Ok(result) => result,
             Err(_) => Err(SinkError::TimedOut { millis: limit.as_millis() as u64 }),
         };
         match result {
-            Ok(()) => true,
+            Ok(()) => Written::All,
             Err(error) => {
                 metrics::counter!("collector_write_failures_total", "sink" => self.name).increment(1);
                 tracing::warn!(sink = self.name, records = count, %error, "a batch was not stored");
-                false
+                match error {
+                    SinkError::Refused(refused) => {
+                        Written::Without(refused.into_iter().map(|refused| refused.index).collect())
+                    }
+                    SinkError::Unavailable { .. } | SinkError::TimedOut { .. } => Written::Nothing,
+                }
             }
         }
     }
 
     /// These records are acknowledged already, so there is no giving up but at shutdown; the buffer's bounds keep memory in check.
-    async fn insist(&self, records: Vec<Outgoing>) -> bool {
+    async fn insist(&self, records: Vec<Outgoing>) -> Written {
         let BackoffPolicy { min_backoff, max_backoff, .. } = self.settings.backoff;
         let mut pause = min_backoff.max(1);
-        while !self.attempt(records.clone()).await {
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(pause / 2..=pause))).await;
+        loop {
+            match self.attempt(records.clone()).await {
+                Written::Nothing => tokio::time::sleep(Duration::from_millis(fastrand::u64(pause / 2..=pause))).await,
+                written => return written,
+            }
             pause = (pause * 2).min(max_backoff.max(min_backoff).max(1));
         }
-        true
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
+use snowmelt_collector::CollectorConfig;
+
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
 use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Target, Work};
 use crate::definition::units::show_bytes;
-use crate::definition::{Overrides, Plan, load};
+use crate::definition::{OriginalCollector, Overrides, Plan, load};
+use crate::run::settings;
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -14,11 +17,20 @@ pub fn check(args: &CheckArgs) -> Outcome {
     if args.keys {
         print!("{}", all_keys());
     }
-    if args.files.is_empty() {
+    if args.files.is_empty() && args.collector_config.is_none() {
         return Ok(());
     }
     let overrides = Overrides::new(std::env::vars(), &args.sets)?;
-    let plan = load(&args.files, &overrides)?;
+    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
+    let plan = load(&args.files, original.as_ref(), &overrides)?;
+    for note in original.iter().flat_map(OriginalCollector::notes) {
+        eprintln!("note: {note}");
+    }
+    for definition in &plan.definitions {
+        if let Work::Collect(collect) = &definition.work {
+            settings::collector(collect)?;
+        }
+    }
     print!("{}", describe(&plan));
     Ok(())
 }
@@ -187,6 +199,10 @@ fn needs(plan: &Plan) -> Vec<String> {
     for definition in &plan.definitions {
         if let Work::Collect(collect) = &definition.work {
             needs.push(format!("to listen on {} (collector {})", collect.listen, definition.name));
+            // A configuration that cannot be used was told before.
+            if let Ok(config) = settings::collector(collect) {
+                needs.extend(collector_needs(&config));
+            }
         }
     }
     needs.push(format!("to listen on {} (operator API)", plan.backend.operator));
@@ -207,6 +223,23 @@ fn needs(plan: &Plan) -> Vec<String> {
                 plan.backend.schema
             ),
         });
+    }
+    needs
+}
+
+fn collector_needs(config: &CollectorConfig) -> Vec<String> {
+    let mut needs = Vec::new();
+    if config.ssl.enable && config.ssl.redirect {
+        needs.push(format!("to listen on {}:{} (plain HTTP, sent on to HTTPS)", config.interface, config.port));
+    }
+    let statsd = &config.monitoring.metrics.statsd;
+    if statsd.enabled {
+        needs.push(format!("to send metrics to StatsD at {}:{} (UDP)", statsd.hostname, statsd.port));
+    }
+    for queue in config.streams.good.sqs_good_buffer.iter().chain(&config.streams.bad.sqs_bad_buffer) {
+        needs.push(format!(
+            "to send to the queue {queue} of SQS (sqs:SendMessage, sqs:GetQueueUrl), with credentials of the AWS SDK's default chain"
+        ));
     }
     needs
 }

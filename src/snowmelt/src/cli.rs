@@ -32,14 +32,16 @@ pub struct Cli {
 pub enum Command {
     /// Run pipeline definitions in this process.
     #[command(
-        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
+        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n  snowmelt run --collector-config config.hocon                     the original's collector, alone\n  snowmelt run pipelines/quickstart.toml --collector-config config.hocon\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
     )]
     Run(DefinitionArgs),
     /// Load definitions without running them: draw their actors, state the memory bound, list what they need.
     #[command(
-        after_help = "Examples:\n  snowmelt check pipelines/*.toml\n  snowmelt check --keys          every key with its meaning and default"
+        after_help = "Examples:\n  snowmelt check pipelines/*.toml\n  snowmelt check --collector-config config.hocon   also: which of its keys do nothing here, and why\n  snowmelt check --keys          every key with its meaning and default"
     )]
     Check(CheckArgs),
+    /// Print a configuration of the original as a definition.
+    Convert(ConvertArgs),
     /// Play a small web shop against a collector.
     #[command(
         after_help = "Examples:\n  snowmelt send --events 1000 --bad 5\n  snowmelt send --to http://127.0.0.1:8080 --events 100000 --rate 2000 --seed 7"
@@ -81,8 +83,12 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DefinitionArgs {
     /// Definition files.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "collector_config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The original's config.hocon: its settings instead of those of the definitions' collector, which keeps its streams. Without a
+    /// collector in the definitions it is one of its own, with the streams that it names.
+    #[arg(long, value_name = "FILE")]
+    pub collector_config: Option<PathBuf>,
     /// Set a key, over the file and the environment: `source.start=latest`, or `enrich.source.start=latest` for the
     /// definition named enrich. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -96,14 +102,39 @@ pub struct DefinitionArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Definition files.
-    #[arg(value_name = "FILE", required_unless_present = "keys")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["keys", "collector_config"])]
     pub files: Vec<PathBuf>,
+    /// The original's config.hocon, as `run` takes it.
+    #[arg(long, value_name = "FILE")]
+    pub collector_config: Option<PathBuf>,
     /// Set a key, as `run` does.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Print every key that a definition may have.
     #[arg(long)]
     pub keys: bool,
+}
+
+/// What to convert.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Whose configuration.
+    #[command(subcommand)]
+    pub what: Convert,
+}
+
+/// Configurations of the original.
+#[derive(Debug, Subcommand)]
+pub enum Convert {
+    /// The collector's config.hocon; keys that do nothing here are told on standard error.
+    #[command(
+        after_help = "Every ${VARIABLE} must be set; the definition has the value that it has now.\n\nExamples:\n  snowmelt convert collector config.hocon > collector.toml\n  INSTANCE_ID=i-1 snowmelt convert collector config.hocon"
+    )]
+    Collector {
+        /// The original's file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// What to send.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod convert;
 pub mod definition;
 pub mod enrich;
 pub mod load;

@@ -78,17 +78,6 @@ async fn a_missing_resolver_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_durability_that_run_does_not_have_is_refused_not_replaced_by_another() -> Result<()> {
-    let place = Place::new().await?;
-    let data = place.path().to_str().context("a temporary directory has a plain name")?;
-    let arguments = ["run", "pipelines/collector.toml", "--data-dir", data, "--set", "collector.listen=127.0.0.1:0"];
-    let operator = ["--set", "backend.operator=127.0.0.1:0", "--set", "collector.settings.durability=spool"];
-    let finished = run_to_end(&[&arguments[..], &operator[..]].concat()).await?;
-    assert_one_message(&finished, USER, &["durability", "spool", "stream"]);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_setting_on_the_command_line_is_named() -> Result<()> {
     let _turn = Place::new().await?;
     let run = run_to_end(&["check", "pipelines/quickstart.toml", "--set", "collector.lisen=127.0.0.1:0"]).await?;

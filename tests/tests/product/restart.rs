@@ -1,6 +1,6 @@
 //! Nothing that was accepted is lost, and nothing is in Postgres twice, however the program ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use snowmelt_shop::{Shop, ShopConfig, ShopRequest};
@@ -54,8 +54,13 @@ async fn stopped_with_ctrl_c_and_started_again_it_loses_nothing_and_doubles_noth
     Ok(())
 }
 
-/// How often the program is killed.
-const KILLS: u64 = 5;
+/// How often the program is killed: `SNOWMELT_KILLS`, or so often that the test is quick.
+fn kills() -> Result<u64> {
+    match std::env::var("SNOWMELT_KILLS") {
+        Ok(kills) => kills.parse().context("SNOWMELT_KILLS"),
+        Err(_) => Ok(5),
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_accepted_once() -> Result<()> {
@@ -68,7 +73,8 @@ async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_
     let place = Place::new().await?;
     let mut accepted = Ledger::default();
     let mut everything = Ledger::default();
-    for round in 0..KILLS {
+    let began = Instant::now();
+    for round in 0..kills()? {
         let pipeline = place.start(&[]).await.with_context(|| format!("start {round} of seed {seed}"))?;
         let mut trackers = Vec::new();
         for tracker in 0..4 {
@@ -98,6 +104,7 @@ async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_
     let pipeline = place.start(&[]).await?;
     let warehouse = pipeline.warehouse().await?;
     settle(&warehouse, accepted.counts()).await.with_context(|| pipeline.log_tail())?;
+    println!("{:?} accepted, {:?} landed, in {:?}", accepted.counts(), warehouse.counts().await?, began.elapsed());
     accepted.check(&warehouse.landed().await?, &everything).with_context(|| format!("seed {seed}"))?;
     drop(warehouse);
     assert_eq!(pipeline.interrupt().await?.code, Some(0));

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use snowmelt_streams::Producer;
 
 use super::*;
 
@@ -16,7 +16,7 @@ struct Memory {
 
 #[async_trait]
 impl Sink for Memory {
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
+    async fn put(&self, batch: Vec<Outgoing>, _: Option<&Producer>) -> Result<(), SinkError> {
         if let Some(gate) = &self.gate {
             gate.acquire().await.expect("never closed").forget();
         }
@@ -33,7 +33,7 @@ impl Sink for Memory {
 }
 
 fn record(size: usize) -> Outgoing {
-    Outgoing { partition_key: "k".to_owned(), data: Bytes::from(vec![b'x'; size]) }
+    Outgoing::new("k", vec![b'x'; size])
 }
 
 fn settings(change: impl FnOnce(&mut CollectorConfig)) -> CommitSettings {

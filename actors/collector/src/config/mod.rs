@@ -5,7 +5,10 @@
 
 mod check;
 mod duration;
+mod effect;
 pub mod hocon;
+mod java;
+mod read;
 mod sections;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -13,6 +16,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use duration::{DurationError, parse_millis};
+pub use effect::Note;
+pub use read::ConfigProblem;
 pub use sections::*;
 
 /// When a tracking request is answered.
@@ -20,10 +25,10 @@ pub use sections::*;
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// When the sink has stored the request's records; 503 when it cannot.
-    #[default]
     Stream,
-    /// When a log on this machine has them on its disk (see [`Spool`](crate::Spool)); 503 when that is full. Here the caller gives
-    /// the spools as the sinks.
+    /// When a log on this machine has them on its disk (see [`Spool`](crate::Spool)), whether the stream is up or not; 503 when that is
+    /// full. Whoever calls [`serve`](crate::serve) gives the spools as the sinks.
+    #[default]
     Spool,
     /// At once, as the original does; records in memory are lost with the process.
     Memory,
@@ -67,7 +72,7 @@ pub struct CollectorConfig {
     pub hsts: Hsts,
     /// Limits and timeouts (1.11).
     pub networking: Networking,
-    /// StatsD; accepted.
+    /// StatsD (6.7).
     pub monitoring: Monitoring,
     /// Accepted; nothing is ever sent.
     pub telemetry: Telemetry,
@@ -81,7 +86,7 @@ pub struct CollectorConfig {
     pub termination_deadline: Duration,
     /// Accepted; there is nothing to accept.
     pub license: License,
-    /// Accepted; records are written uncompressed, which every consumer reads (appendix A).
+    /// Whether good records are packed and compressed (appendix A).
     pub compression: Compression,
     /// Ours: when a request is answered.
     pub durability: Durability,
@@ -89,6 +94,10 @@ pub struct CollectorConfig {
     pub spool: SpoolConfig,
     /// Ours: the buffer between requests and sinks.
     pub group_commit: GroupCommit,
+    /// Ours: headers on every answer.
+    pub response_headers: BTreeMap<String, String>,
+    /// Ours: the request header with the client's address, such as `CF-Connecting-IP`, before `X-Forwarded-For`.
+    pub client_address_header: Option<String>,
     /// Ours: what `SP-Anonymous` keeps out of the payload beyond the original's list.
     pub anonymous: Anonymous,
     /// Ours: number of threads that serve requests; none = one a core.
@@ -127,6 +136,8 @@ impl Default for CollectorConfig {
             durability: Durability::default(),
             spool: SpoolConfig::default(),
             group_commit: GroupCommit::default(),
+            response_headers: BTreeMap::new(),
+            client_address_header: None,
             anonymous: Anonymous::default(),
             workers: None,
             collector_name: concat!("snowmelt-", env!("CARGO_PKG_VERSION"), "-streams").to_owned(),

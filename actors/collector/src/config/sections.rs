@@ -76,6 +76,28 @@ impl<'de> Deserialize<'de> for SameSite {
     }
 }
 
+/// `SameSite` or nothing, as text (serde `with`).
+mod same_site {
+    use serde::{Deserialize, Deserializer, Serializer, de::IntoDeserializer};
+
+    use super::SameSite;
+
+    const NONE_AT_ALL: &str = "omit";
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SameSite>, D::Error> {
+        match Option::<String>::deserialize(deserializer)? {
+            Some(text) if !text.eq_ignore_ascii_case(NONE_AT_ALL) => {
+                SameSite::deserialize(text.into_deserializer()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<SameSite>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(value.map_or(NONE_AT_ALL, SameSite::as_str))
+    }
+}
+
 section! {
     /// `cookie` (2.3).
     Cookie {
@@ -94,7 +116,8 @@ section! {
         secure: bool = true,
         /// `HttpOnly`.
         http_only: bool = true,
-        /// `SameSite`; null leaves it out.
+        /// `SameSite`; null, or `omit` where there is no null, leaves it out.
+        #[serde(with = "same_site")]
         same_site: Option<SameSite> = Some(SameSite::None),
         /// Name of a second cookie which scripts may read (2.4).
         client_cookie_name: Option<String> = None,
@@ -157,6 +180,8 @@ section! {
         /// `Access-Control-Max-Age` in milliseconds; sent in whole seconds.
         #[serde(with = "duration::signed")]
         access_control_max_age: i64 = 3_600_000,
+        /// Ours: `Access-Control-Allow-Headers`, what scripts may send.
+        allowed_headers: Vec<String> = ["Content-Type", "SP-Anonymous"].map(str::to_owned).to_vec(),
     }
 }
 
@@ -173,13 +198,13 @@ section! {
 }
 
 section! {
-    /// `streams.good`, `streams.bad` (6.5). What only an AWS client needs is for the sink to read.
+    /// `streams.good`, `streams.bad` (6.5).
     SinkConfig {
         /// Stream name.
         name: Option<String> = None,
-        /// AWS region.
+        /// AWS region of the overflow queue.
         region: Option<String> = None,
-        /// Endpoint instead of the region's.
+        /// Accepted, without effect.
         custom_endpoint: Option<String> = None,
         /// Accepted, without effect.
         thread_pool_size: usize = 10,
@@ -187,15 +212,15 @@ section! {
         aws: AwsKeys = AwsKeys::default(),
         /// A record must be smaller than this (4.2).
         max_bytes: usize = 1_000_000,
-        /// Overflow queue of good records.
+        /// Overflow queue of good records, by name or URL (see [`Overflow`](crate::Overflow)).
         sqs_good_buffer: Option<String> = None,
-        /// Overflow queue of bad records.
+        /// Overflow queue of bad records, likewise.
         sqs_bad_buffer: Option<String> = None,
         /// Largest record for the overflow queue.
         sqs_max_bytes: usize = 192_000,
         /// Retries.
         backoff_policy: BackoffPolicy = BackoffPolicy::default(),
-        /// Time between checks at start.
+        /// Time between looks for the overflow queue at the start, and for a stream that was down.
         #[serde(with = "duration")]
         startup_check_interval: Duration = Duration::from_secs(1),
         /// Batches.
@@ -242,7 +267,7 @@ section! {
     Ssl {
         /// Serve HTTPS instead of HTTP.
         enable: bool = false,
-        /// Accepted, without effect.
+        /// Whether plain HTTP on `port` is answered with 301 to HTTPS; with `enable`.
         redirect: bool = false,
         /// HTTPS port.
         port: u16 = 443,
@@ -362,16 +387,26 @@ section! {
     }
 }
 
+/// How containers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionType {
+    /// A zstd frame.
+    Zstd,
+    /// A gzip stream.
+    Gzip,
+}
+
 section! {
-    /// `compression` (appendix A): accepted, without effect.
+    /// `compression` (appendix A): good records as containers of many payloads (see [`Pack`](crate::Pack)).
     Compression {
-        /// Whether the original would compress.
+        /// Whether they are.
         enabled: bool = false,
         /// `zstd` or `gzip`.
-        r#type: String = "zstd".to_owned(),
-        /// zstd level.
+        r#type: CompressionType = CompressionType::Zstd,
+        /// 1 to 22.
         zstd_compression_level: i32 = 9,
-        /// gzip level.
+        /// 0 to 9.
         gzip_compression_level: i32 = 6,
     }
 }
@@ -405,6 +440,8 @@ section! {
     SpoolConfig {
         /// Bytes on the disk for each sink; beyond, requests get a 503. At least 8 MiB, two of the largest batches.
         max_bytes: u64 = 4 * 1024 * 1024 * 1024,
+        /// Where they are, a folder a collector and sink; none = `spool` in the node's data directory. One process at a time.
+        directory: Option<PathBuf> = None,
     }
 }
 

@@ -1,21 +1,29 @@
 //! The client's address (3.3).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use super::head::Head;
 
 /// What stands for an address that is not known, or not to be known.
 pub(super) const UNKNOWN: &str = "unknown";
 
+/// The address in the header that is chosen for it, as `X-Forwarded-For` has it; none when it has none.
+pub(super) fn chosen_address<'a>(head: &Head<'a>, header: &str) -> Option<Cow<'a, str>> {
+    listed(head, header).filter(|address| address != UNKNOWN)
+}
+
 /// The first element of the first `X-Forwarded-For` line when the whole line is well formed, else the TCP peer.
 ///
 /// Ours: `ip:port` and `[v6]:port`, which some proxies write, are well formed too.
-pub(super) fn client_address(head: &Head<'_>) -> String {
-    forwarded(head).unwrap_or_else(|| text(head.peer.to_canonical()))
+pub(super) fn client_address<'a>(head: &Head<'a>) -> Cow<'a, str> {
+    listed(head, "X-Forwarded-For").unwrap_or_else(|| Cow::Owned(text(head.peer.to_canonical())))
 }
 
-fn forwarded(head: &Head<'_>) -> Option<String> {
-    let line = std::str::from_utf8(head.first("X-Forwarded-For")?).ok()?;
+fn listed<'a>(head: &Head<'a>, header: &str) -> Option<Cow<'a, str>> {
+    let line = std::str::from_utf8(head.first(header)?).ok()?;
     let mut first = None;
     for element in line.split(',') {
         let address = element_text(element.trim_matches([' ', '\t']))?;
@@ -24,21 +32,22 @@ fn forwarded(head: &Head<'_>) -> Option<String> {
     first
 }
 
-fn element_text(element: &str) -> Option<String> {
-    if element == UNKNOWN {
-        return Some(UNKNOWN.to_owned());
+fn element_text(element: &str) -> Option<Cow<'_, str>> {
+    // What is read as IPv4 is written as it is read: no leading zeros, no short forms.
+    if element == UNKNOWN || element.parse::<Ipv4Addr>().is_ok() {
+        return Some(Cow::Borrowed(element));
     }
-    if let Ok(address) = element.parse::<IpAddr>() {
-        return Some(text(address));
+    if let Ok(address) = element.parse::<Ipv6Addr>() {
+        return Some(Cow::Owned(text(address.into())));
     }
     if let Some(rest) = element.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let port_ok = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
-        return address.parse::<Ipv6Addr>().ok().filter(|_| port_ok).map(|address| text(address.into()));
+        return address.parse::<Ipv6Addr>().ok().filter(|_| port_ok).map(|address| Cow::Owned(text(address.into())));
     }
     let (address, port) = element.split_once(':')?;
-    let address = address.parse::<Ipv4Addr>().ok()?;
-    port.parse::<u16>().ok().map(|_| text(address.into()))
+    let known = address.parse::<Ipv4Addr>().is_ok() && port.parse::<u16>().is_ok();
+    known.then_some(Cow::Borrowed(address))
 }
 
 /// IPv4 dotted; IPv6 condensed and in brackets.

@@ -33,6 +33,11 @@ impl Answer {
         self.headers.push((Cow::Borrowed(name), Cow::Owned(value)));
     }
 
+    pub(super) fn push_origin(&mut self, origin: &str) {
+        let origin = if origin == "*" { Cow::Borrowed("*") } else { Cow::Owned(origin.to_owned()) };
+        self.headers.push((Cow::Borrowed("Access-Control-Allow-Origin"), origin));
+    }
+
     pub(super) fn push_static(&mut self, name: &'static str, value: &'static str) {
         self.headers.push((Cow::Borrowed(name), Cow::Borrowed(value)));
     }
@@ -47,6 +52,8 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Templates {
     strict_transport: Option<String>,
+    response_headers: Vec<(String, String)>,
+    preflight_headers: String,
     preflight_max_age: String,
     retry_after: String,
     cross_domain: Option<Bytes>,
@@ -61,6 +68,8 @@ impl Templates {
                 .hsts
                 .enable
                 .then(|| format!("max-age={}; includeSubDomains", config.hsts.max_age.as_secs())),
+            response_headers: config.response_headers.clone().into_iter().collect(),
+            preflight_headers: config.cors.allowed_headers.join(", "),
             preflight_max_age: (config.cors.access_control_max_age / 1000).to_string(),
             retry_after: config.group_commit.retry_after.as_secs().max(1).to_string(),
             cross_domain: config.cross_domain.enabled.then(|| cross_domain(config)),
@@ -76,7 +85,7 @@ impl Templates {
     pub(super) fn empty(&self, status: u16) -> Answer {
         // Room for what a tracking answer gets; one allocation.
         let mut answer = Answer { status, headers: Vec::with_capacity(8), body: Bytes::new() };
-        self.secure(&mut answer);
+        self.add_to_all(&mut answer);
         answer
     }
 
@@ -104,15 +113,15 @@ impl Templates {
 
     pub(super) fn root(&self) -> Option<Answer> {
         let mut answer = self.root.clone()?;
-        self.secure(&mut answer);
+        self.add_to_all(&mut answer);
         Some(answer)
     }
 
-    pub(super) fn preflight(&self, origin: String) -> Answer {
+    pub(super) fn preflight(&self, origin: &str) -> Answer {
         let mut answer = self.empty(200);
-        answer.push("Access-Control-Allow-Origin", origin);
+        answer.push_origin(origin);
         answer.push_static("Access-Control-Allow-Credentials", "true");
-        answer.push_static("Access-Control-Allow-Headers", "Content-Type, SP-Anonymous");
+        answer.push("Access-Control-Allow-Headers", self.preflight_headers.clone());
         answer.push("Access-Control-Max-Age", self.preflight_max_age.clone());
         answer
     }
@@ -135,14 +144,18 @@ impl Templates {
     pub(super) fn unavailable(&self, origin: &str) -> Answer {
         let mut answer = self.text(503, "Service Unavailable");
         answer.push("Retry-After", self.retry_after.clone());
-        answer.push("Access-Control-Allow-Origin", origin.to_owned());
+        answer.push_origin(origin);
         answer.push_static("Access-Control-Allow-Credentials", "true");
         answer
     }
 
-    fn secure(&self, answer: &mut Answer) {
+    /// Adds what every answer carries.
+    fn add_to_all(&self, answer: &mut Answer) {
         if let Some(value) = &self.strict_transport {
             answer.push("Strict-Transport-Security", value.clone());
+        }
+        for (name, value) in &self.response_headers {
+            answer.headers.push((Cow::Owned(name.clone()), Cow::Owned(value.clone())));
         }
     }
 }

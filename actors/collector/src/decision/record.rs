@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use snowmelt_protocol::{
     badrow::Processor,
-    payload::{CollectorPayload, SCHEMA},
+    payload::{CollectorPayload, PayloadWriter, SCHEMA, StringsWriter},
 };
 use uuid::Uuid;
 
 use super::{
     Decision, Flavour, Head, Tracking, address,
     content_type::{self, Charset},
-    cookie::payload_cookie_header,
+    cookie::push_payload_cookies,
     head::{latin1, push_latin1},
     route::host_of,
     size::{Limits, check_size},
@@ -26,6 +26,8 @@ pub(super) struct Recorder {
     processor: Processor,
     limits: Limits,
     address_as_key: bool,
+    /// Header with the client's address, before `X-Forwarded-For`.
+    address_header: Option<String>,
     /// Headers an anonymous payload leaves out.
     anonymous_without: Vec<String>,
 }
@@ -40,7 +42,14 @@ impl Recorder {
                 max_payload_size: config.networking.max_payload_size,
             },
             address_as_key: config.streams.use_ip_address_as_partition_key,
-            anonymous_without: config.anonymous.drop_headers.clone(),
+            address_header: config.client_address_header.clone(),
+            anonymous_without: config
+                .anonymous
+                .drop_headers
+                .iter()
+                .chain(&config.client_address_header)
+                .cloned()
+                .collect(),
         }
     }
 
@@ -52,7 +61,7 @@ impl Recorder {
     pub(super) fn record(
         &self,
         head: &Head<'_>,
-        tracking: &Tracking,
+        tracking: &Tracking<'_>,
         body: &[u8],
         network_user_id: &str,
         anonymous: bool,
@@ -60,92 +69,107 @@ impl Recorder {
         new_id: &mut dyn FnMut() -> Uuid,
         decision: &mut Decision,
     ) {
-        let ip_address = if anonymous { address::UNKNOWN.to_owned() } else { address::client_address(head) };
+        let chosen = match &self.address_header {
+            Some(header) if !anonymous => address::chosen_address(head, header),
+            _ => None,
+        };
+        let ip_address = match &chosen {
+            _ if anonymous => Cow::Borrowed(address::UNKNOWN),
+            Some(address) => Cow::Borrowed(address.as_ref()),
+            None => address::client_address(head),
+        };
         let content_type = match tracking.flavour {
             Flavour::Post => head.first("Content-Type").and_then(content_type::parse),
             Flavour::Pixel => None,
         };
-        let charset = content_type.as_ref().map_or(Charset::Utf8, |(_, charset)| *charset);
-        let lines = self.header_lines(head, anonymous);
-        let mut headers = lines.as_list();
-        if let Some((text, _)) = &content_type {
-            headers.push(Cow::Borrowed(text));
+        let query = tracking.query.as_deref().unwrap_or("");
+        // Written straight into the record: a `CollectorPayload` is only made of what is too large (check_size).
+        let mut data = Vec::with_capacity(self.room_for(head, &tracking.path, query, body));
+        let mut writer = PayloadWriter::new(&mut data);
+        writer.string(100, ip_address.as_bytes());
+        writer.number(200, now_ms);
+        writer.string(210, b"UTF-8");
+        writer.string(220, self.collector.as_bytes());
+        for (id, name) in [(300, "User-Agent"), (310, "Referer")] {
+            if let Some(value) = head.first(name) {
+                writer.string_with(id, |out| push_latin1(value, out));
+            }
         }
-        let payload = CollectorPayload {
-            schema: Some(SCHEMA.into()),
-            ip_address: Some(ip_address.as_str().into()),
-            timestamp: now_ms,
-            encoding: Some("UTF-8".into()),
-            collector: Some(self.collector.as_str().into()),
-            user_agent: head.first("User-Agent").map(latin1),
-            referer_uri: head.first("Referer").map(latin1),
-            path: Some(tracking.path.as_str().into()),
-            querystring: Some(tracking.query.as_deref().unwrap_or("").into()),
-            body: (tracking.flavour == Flavour::Post).then(|| charset.decode(body)),
-            headers: Some(headers),
-            content_type: content_type.as_ref().map(|(text, _)| text.as_str().into()),
-            hostname: hostname(head, tracking),
-            network_userid: Some(network_user_id.into()),
-        };
+        writer.string(320, tracking.path.as_bytes());
+        writer.string(330, query.as_bytes());
+        if tracking.flavour == Flavour::Post {
+            let charset = content_type.as_ref().map_or(Charset::Utf8, |(_, charset)| *charset);
+            writer.string(340, &charset.decode(body));
+        }
+        writer.strings(350, |list| {
+            if let Some(address) = &chosen {
+                // Enrich takes the first of these lines before the payload's address.
+                list.push_with(|out| {
+                    out.extend_from_slice(b"X-Forwarded-For: ");
+                    out.extend_from_slice(address.as_bytes());
+                    true
+                });
+            }
+            self.header_lines(head, anonymous, list);
+            if let Some((text, _)) = &content_type {
+                list.push(text);
+            }
+        });
+        if let Some((text, _)) = &content_type {
+            writer.string(360, text.as_bytes());
+        }
+        if let Some(host) = hostname(head, tracking) {
+            writer.string(400, host.as_bytes());
+        }
+        writer.string(410, network_user_id.as_bytes());
+        writer.string(31337, SCHEMA.as_bytes());
+        writer.end();
+
         let partition_key = if self.address_as_key && ip_address != address::UNKNOWN {
-            ip_address.clone()
+            ip_address.into_owned()
         } else {
             new_id().to_string()
         };
+        if data.len() < self.limits.max_bytes {
+            decision.good.push(Outgoing::new(partition_key, data));
+            return;
+        }
+        let payload = CollectorPayload::decode(&data).expect("it was written just above");
         let checked = check_size(&payload, self.limits, &self.processor, now_ms.saturating_mul(1000));
-        let outgoing = |data: Bytes| Outgoing { partition_key: partition_key.clone(), data };
+        let outgoing = |data: Bytes| Outgoing::new(partition_key.clone(), data);
         decision.good = checked.good.into_iter().map(|record| outgoing(record.into())).collect();
         decision.bad = checked.bad.into_iter().map(|line| outgoing(line.into())).collect();
     }
 
-    fn header_lines(&self, head: &Head<'_>, anonymous: bool) -> HeaderLines {
-        let length = head.headers.iter().map(|header| header.name.len() + header.value.len() + 2).sum();
-        let mut lines =
-            HeaderLines { text: String::with_capacity(length), ends: Vec::with_capacity(head.headers.len()) };
+    /// What a record takes, or a little more; header bytes above 0x7f may make it less than that.
+    fn room_for(&self, head: &Head<'_>, path: &str, query: &str, body: &[u8]) -> usize {
+        let headers: usize = head.headers.iter().map(|header| header.name.len() + header.value.len() + 6).sum();
+        let again = ["User-Agent", "Referer", "Host"].iter().filter_map(|name| head.first(name)).map(<[u8]>::len);
+        // Field headers and what is short: address, time, encoding, schema, content type twice, network user id.
+        headers + again.sum::<usize>() + self.collector.len() + path.len() + query.len() + body.len() + 384
+    }
+
+    fn header_lines(&self, head: &Head<'_>, anonymous: bool, list: &mut StringsWriter<'_, '_>) {
         for header in head.headers {
             if anonymous && self.anonymous_without.iter().any(|name| name.eq_ignore_ascii_case(header.name)) {
                 continue;
             }
-            if header.name.eq_ignore_ascii_case("Cookie") {
-                if let Some(cookies) = payload_cookie_header(header.value) {
-                    lines.push("Cookie", cookies.as_bytes());
+            let cookie = header.name.eq_ignore_ascii_case("Cookie");
+            list.push_with(|out| {
+                out.extend_from_slice(if cookie { b"Cookie" } else { header.name.as_bytes() });
+                out.extend_from_slice(b": ");
+                if cookie {
+                    return push_payload_cookies(header.value, out);
                 }
-                continue;
-            }
-            lines.push(header.name, header.value);
+                push_latin1(header.value, out);
+                true
+            });
         }
-        lines
-    }
-}
-
-/// `Name: value` a header, all in one text: one allocation for the lines of a request.
-struct HeaderLines {
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl HeaderLines {
-    fn push(&mut self, name: &str, value: &[u8]) {
-        self.text.push_str(name);
-        self.text.push_str(": ");
-        push_latin1(value, &mut self.text);
-        self.ends.push(self.text.len());
-    }
-
-    fn as_list(&self) -> Vec<Cow<'_, str>> {
-        // Room for the bare content type.
-        let mut list = Vec::with_capacity(self.ends.len() + 1);
-        let mut start = 0;
-        for &end in &self.ends {
-            list.push(Cow::Borrowed(&self.text[start..end]));
-            start = end;
-        }
-        list
     }
 }
 
 /// The request's host without its port: of an absolute-form target, else of `Host` (3.1, advice).
-fn hostname<'a>(head: &Head<'a>, tracking: &'a Tracking) -> Option<Cow<'a, str>> {
+fn hostname<'a>(head: &Head<'a>, tracking: &'a Tracking<'_>) -> Option<Cow<'a, str>> {
     if let Some(host) = &tracking.authority_host {
         return Some(Cow::Borrowed(host));
     }

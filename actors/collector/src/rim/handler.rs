@@ -1,6 +1,7 @@
 //! One request: head, body, decision, durable records, answer.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
@@ -9,14 +10,9 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    body::BoxBody,
-    http::{
-        StatusCode,
-        header::{HeaderName, HeaderValue},
-    },
-    web,
+use actix_http::{
+    Payload, Request, Response, StatusCode,
+    header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -26,12 +22,13 @@ use super::{
     body::{self, BodyError},
     head::RawHead,
     server::Clock,
+    statsd::{Requests, Timer},
     tap::Heads,
 };
 use crate::{
     Durability, Sink,
     commit::{CommitError, Committer},
-    decision::{Answer, Core, Decision, Flavour, Head, Header, Route, Tracking},
+    decision::{Answer, Core, Decision, Flavour, Head, Header, Route},
 };
 
 /// Bodies above this are decided about off the event loop: they may have to be split.
@@ -52,6 +49,8 @@ pub(super) struct State {
     pub(super) unhealthy_while_draining: bool,
     pub(super) draining: AtomicBool,
     pub(super) counters: Counters,
+    /// What StatsD is told, if it is.
+    pub(super) requests: Option<Arc<Requests>>,
 }
 
 /// Requests by the first digit of their status.
@@ -73,7 +72,7 @@ impl Counters {
 }
 
 /// Answers one request.
-pub(super) async fn handle(request: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+pub(super) async fn handle(mut request: Request, state: Arc<State>) -> Result<Response<Bytes>, Infallible> {
     let raw = match request.conn_data::<Heads>().and_then(Heads::take) {
         Some(raw) if raw.matches(&request) => raw,
         _ => {
@@ -83,20 +82,36 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload, state: w
         }
     };
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-    let answer = answer(raw, peer, payload, &state).await;
+    let mut timer = state.requests.as_ref().map(|requests| requests.begin(request.method().as_str()));
+    let payload = request.take_payload();
+    let answer = answer(&raw, peer, payload, &state, &mut timer).await;
+    raw.recycle();
     state.counters.count(answer.status);
-    respond(answer)
+    if let Some(timer) = timer {
+        timer.finish(answer.status);
+    }
+    Ok(respond(answer))
 }
 
-async fn answer(raw: RawHead, peer: IpAddr, payload: web::Payload, state: &State) -> Answer {
+async fn answer(
+    raw: &RawHead,
+    peer: IpAddr,
+    payload: Payload,
+    state: &State,
+    timer: &mut Option<Timer>,
+) -> Answer {
     let headers: Vec<Header<'_>> = raw.headers().collect();
     let head = raw.borrow(&headers, peer);
     let tracking = match state.core.route(&head) {
         Route::Answer(answer) => return answer,
         Route::Health => {
+            timer.take().into_iter().for_each(Timer::forget);
             return state.core.health(!(state.unhealthy_while_draining && state.draining.load(Ordering::Relaxed)));
         }
-        Route::SinkHealth => return state.core.sink_health(state.good_sink.healthy() && state.bad_sink.healthy()),
+        Route::SinkHealth => {
+            timer.take().into_iter().for_each(Timer::forget);
+            return state.core.sink_health(state.good_sink.healthy() && state.bad_sink.healthy());
+        }
         Route::Track(tracking) => tracking,
     };
     let body = match tracking.flavour {
@@ -113,28 +128,22 @@ async fn answer(raw: RawHead, peer: IpAddr, payload: web::Payload, state: &State
         let unavailable = || state.core.unavailable(&head);
         return settle(decision, state).await.unwrap_or_else(|error| refuse(error, unavailable));
     }
-    drop(headers);
-    let (core, now_ms) = (Arc::clone(&state.core), (state.clock)());
-    let decided = web::block(move || decide_large(&core, &raw, peer, &tracking, &body, now_ms)).await;
+    let (core, raw, now_ms) = (Arc::clone(&state.core), raw.clone(), (state.clock)());
+    let decided = tokio::task::spawn_blocking(move || decide_large(&core, &raw, peer, &body, now_ms)).await;
     match decided {
-        Ok((decision, unavailable)) => {
-            settle(decision, state).await.unwrap_or_else(|error| refuse(error, || unavailable))
+        Ok(Some(decision)) => {
+            settle(decision, state).await.unwrap_or_else(|error| refuse(error, || state.core.unavailable(&head)))
         }
-        Err(_) => state.core.body_broken(),
+        Ok(None) | Err(_) => state.core.body_broken(),
     }
 }
 
-fn decide_large(
-    core: &Core,
-    raw: &RawHead,
-    peer: IpAddr,
-    tracking: &Tracking,
-    body: &[u8],
-    now_ms: i64,
-) -> (Decision, Answer) {
+/// The decision about a request that [`Core::route`] has said is to be tracked.
+fn decide_large(core: &Core, raw: &RawHead, peer: IpAddr, body: &[u8], now_ms: i64) -> Option<Decision> {
     let headers: Vec<Header<'_>> = raw.headers().collect();
     let head = raw.borrow(&headers, peer);
-    (core.track(&head, tracking, body, now_ms, &mut Uuid::new_v4), core.unavailable(&head))
+    let Route::Track(tracking) = core.route(&head) else { return None };
+    Some(core.track(&head, &tracking, body, now_ms, &mut Uuid::new_v4))
 }
 
 fn refuse(error: CommitError, unavailable: impl FnOnce() -> Answer) -> Answer {
@@ -148,7 +157,7 @@ fn refuse(error: CommitError, unavailable: impl FnOnce() -> Answer) -> Answer {
     unavailable()
 }
 
-async fn read_body(head: &Head<'_>, payload: web::Payload, state: &State) -> Result<Bytes, BodyError> {
+async fn read_body(head: &Head<'_>, payload: Payload, state: &State) -> Result<Bytes, BodyError> {
     let declared = head
         .first("Content-Length")
         .and_then(|value| std::str::from_utf8(value).ok())
@@ -185,21 +194,33 @@ async fn settle(decision: Decision, state: &State) -> Result<Answer, CommitError
     Ok(decision.answer)
 }
 
-fn respond(answer: Answer) -> HttpResponse {
+fn respond(answer: Answer) -> Response<Bytes> {
     // Configured statuses are checked at start.
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::with_body(status, BoxBody::new(answer.body));
+    let mut response = Response::with_body(status, answer.body);
     for (name, value) in answer.headers {
         let value = match value {
             std::borrow::Cow::Borrowed(value) => HeaderValue::from_str(value),
             std::borrow::Cow::Owned(value) => HeaderValue::from_maybe_shared(Bytes::from(value)),
         };
-        match (HeaderName::from_bytes(name.as_bytes()), value) {
-            (Ok(name), Ok(value)) => response.headers_mut().append(name, value),
+        match (header_name(&name), value) {
+            (Some(name), Ok(value)) => response.headers_mut().append(name, value),
             _ => tracing::error!(%name, "an answer's header cannot be sent"),
         }
     }
     // As the original writes them: `Set-Cookie`, not `set-cookie`.
     response.head_mut().set_camel_case_headers(true);
     response
+}
+
+/// Those of tracking answers are known without parsing them.
+fn header_name(name: &str) -> Option<HeaderName> {
+    Some(match name {
+        "Set-Cookie" => header::SET_COOKIE,
+        "Content-Type" => header::CONTENT_TYPE,
+        "Cache-Control" => header::CACHE_CONTROL,
+        "Access-Control-Allow-Origin" => header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        "Access-Control-Allow-Credentials" => header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        other => HeaderName::from_bytes(other.as_bytes()).ok()?,
+    })
 }

@@ -3,8 +3,11 @@
 mod body;
 mod handler;
 mod head;
+mod redirect;
 mod server;
+mod statsd;
 mod tap;
 mod tls;
 
+pub use redirect::redirect_to_https;
 pub use server::{Clock, serve};

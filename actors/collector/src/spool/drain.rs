@@ -2,14 +2,14 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use snowmelt_streams::{ReadLimit, Record, SequenceNumber, ShardId, StartAt, StreamError, Streams};
+use snowmelt_streams::{Origin, Producer, ReadLimit, Record, SequenceNumber, ShardId, StartAt, StreamError, Streams};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
 use super::{Phase, STREAM, Shared, position::Position};
-use crate::{Outgoing, SinkError};
+use crate::{Outgoing, Sink, SinkError};
 
 /// How long the position may be behind when batches are small.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +22,8 @@ pub(super) struct Drainer {
     /// Which of the spool's shards it is.
     lane: usize,
     shard: ShardId,
+    /// Whom the sink knows its records from.
+    producer: Producer,
     position: Position,
     phase: watch::Receiver<Phase>,
     /// Where to go on reading.
@@ -45,12 +47,13 @@ impl Drainer {
         shared: Arc<Shared>,
         lane: usize,
         shard: ShardId,
+        producer: Producer,
         position: Position,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         let next = position.last.map_or(StartAt::TrimHorizon, StartAt::After);
         let (unsaved, saved, failing) = (Unsaved::default(), Instant::now(), false);
-        Self { shared, lane, shard, position, phase, next, unsaved, saved, failing }
+        Self { shared, lane, shard, producer, position, phase, next, unsaved, saved, failing }
     }
 
     /// Drains until the spool is finishing and all is drained, or it is halted.
@@ -150,7 +153,7 @@ impl Drainer {
         let mut pause = self.shared.options.backoff.min_backoff.clamp(1, longest);
         loop {
             let put = tokio::select! {
-                put = timeout(limit, self.shared.sink.put(batch.clone())) => {
+                put = timeout(limit, self.shared.sink.put(batch.clone(), Some(&self.producer))) => {
                     put.unwrap_or(Err(SinkError::TimedOut { millis: limit.as_millis() as u64 }))
                 }
                 () = halted(&mut self.phase) => return false,
@@ -208,7 +211,9 @@ impl Drainer {
 }
 
 fn outgoing(record: Record) -> Outgoing {
-    Outgoing { partition_key: record.partition_key, data: record.data }
+    // Where it stands in the spool: put again, it is known to be the same.
+    let origin = Some(Origin { sequence: record.sequence, index: 0 });
+    Outgoing { partition_key: record.partition_key, data: record.data, origin }
 }
 
 /// Resolves when the spool is halted, or was dropped.

@@ -7,17 +7,25 @@
 //! ```text
 //! <directory>/streams.lock  streams/spool/shardId-…/…      the log (`snowmelt_streams`)
 //! <directory>/positions/shardId-…                          the last record the sink has
+//! <directory>/id                                            who the spool is
+//! <directory>/refused.jsonl                                 what nothing takes ([`Salvage`])
 //! ```
 //! **Promises.** What was put and answered `Ok` reaches the sink at least once, after any crash, torn write or full disk. After a
 //! process was killed, at most one batch a shard ([`SpoolOptions::batch`]) is put again; after a put whose outcome is not known
 //! (time-out, error), that batch is. (While the disk is too full for a position of some 70 bytes, draining goes on regardless and
-//! more may be put again after a crash: it is what makes room.) Over [`SpoolOptions::max_bytes`] puts are refused, and nothing
+//! more may be put again after a crash: it is what makes room.) What is put again has the same [origin](snowmelt_streams::Origin), from
+//! a producer that is the spool's own and stays: a stream that knows producers stores it once. Over [`SpoolOptions::max_bytes`] puts are refused, and nothing
 //! that was taken is given up.
 //!
 //! **Order per key** holds as far as the sink keeps it: one that stores a later record of a batch and not an earlier one gets the
-//! whole batch again, so that the later record is there twice. A batch that the sink never takes is tried for ever.
+//! whole batch again; without knowing producers it has the later record twice.
+//!
+//! **Nothing blocks it for ever**: a record that the sink refuses for good is [salvaged](Salvage). A log that cannot be opened since a
+//! segment's head is damaged is set aside as a whole, under the directory's name with `.damaged-<time>`, and a new one begun.
 
 mod drain;
+mod identity;
+mod line;
 mod meter;
 mod position;
 
@@ -28,14 +36,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use snowmelt_streams::{EmbeddedStreams, Options, PutEntry, PutOutcome, StreamError, Streams};
+use snowmelt_streams::{Corruption, EmbeddedStreams, Options, Producer, PutEntry, ShardId, StreamError, Streams};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use self::{drain::Drainer, meter::Meter, position::Position};
+use self::{drain::Drainer, identity::Identity, meter::Meter, position::Position};
 use crate::{
-    Clock, CollectorConfig, Outgoing, Sink, SinkError,
+    Clock, CollectorConfig, Outgoing, Salvage, Sink, SinkError,
     commit::BatchLimits,
     config::{BackoffPolicy, SinkConfig},
+    salvage::BadRowRules,
+    sink::settle,
 };
 
 /// The stream that is the spool.
@@ -46,6 +56,8 @@ const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 const MIN_BYTES: u64 = 64 * 1024;
 /// A drainer that keeps up reads from memory.
 const TAIL_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// The largest record, the most that a log can be set to: what its sink takes is the sink's to say.
+const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
 /// How long a drainer that was told to stop at once may take to note where it is.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -60,15 +72,16 @@ pub struct SpoolOptions {
     /// Shards of a spool that does not exist yet; one that does keeps its own. Each is one fsync a put that reaches it, and one
     /// put to the sink at a time.
     pub shards: u32,
-    /// The largest record, key and data together, in bytes: what the sink takes. Larger ones are refused, since the sink would
-    /// refuse them for ever.
-    pub max_record_bytes: usize,
     /// The most that is put to the sink at once, and that is put again after the process was killed.
     pub batch: BatchLimits,
     /// How long one put to the sink may take.
     pub put_timeout: Duration,
     /// Pauses between attempts; doubled from the shortest to the longest. There is no last one.
     pub backoff: BackoffPolicy,
+    /// Takes bad rows about records that the sink refuses for good; without it they are set aside in a file.
+    pub bad: Option<Arc<dyn Sink>>,
+    /// How those bad rows are made.
+    pub bad_rows: BadRowRules,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -80,10 +93,11 @@ impl SpoolOptions {
             name,
             max_bytes: config.spool.max_bytes,
             shards: 4,
-            max_record_bytes: 1024 * 1024,
             batch: BatchLimits::new(&sink.buffer),
             put_timeout: config.group_commit.write_timeout,
             backoff: sink.backoff_policy.clone(),
+            bad: None,
+            bad_rows: BadRowRules::new(config.streams.bad.max_bytes, Arc::clone(&clock)),
             clock,
         }
     }
@@ -100,11 +114,21 @@ pub enum SpoolError {
         /// What the log said.
         error: StreamError,
     },
-    /// It cannot be read how far it was drained.
-    #[error("spool {directory}: positions: {error}")]
+    /// It cannot be read who it is and how far it was drained.
+    #[error("spool {directory}: id and positions: {error}")]
     Positions {
         /// The spool's directory.
         directory: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Its log is damaged, and cannot be set aside.
+    #[error("spool {directory} is damaged ({damage}) and cannot be set aside: {error}")]
+    Damaged {
+        /// The spool's directory.
+        directory: String,
+        /// Where it is damaged.
+        damage: Box<Corruption>,
         /// What the system said.
         error: std::io::Error,
     },
@@ -115,6 +139,8 @@ pub enum SpoolError {
 pub struct SpoolStatus {
     /// Bytes on the disk; also of records that were drained, until their segment goes.
     pub bytes: u64,
+    /// How many may be there before puts are refused.
+    pub max_bytes: u64,
     /// Age of the oldest record that the sink has not yet, in milliseconds; 0 when it has all.
     pub oldest_age_ms: u64,
     /// Records that the sink took since the spool was opened.
@@ -132,9 +158,11 @@ pub struct Spool {
 /// What a spool's tasks share.
 struct Shared {
     streams: EmbeddedStreams,
-    sink: Arc<dyn Sink>,
+    sink: Salvage,
     options: SpoolOptions,
     meter: Meter,
+    /// What the last refused put was told.
+    refusal: Mutex<Option<String>>,
 }
 
 /// How far a spool is from its end.
@@ -161,28 +189,40 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         let directory: PathBuf = directory.into();
         let options = SpoolOptions { max_bytes: options.max_bytes.max(MIN_BYTES), ..options };
-        let (streams, shards) = open_log(&directory, &options)
-            .await
-            .map_err(|error| SpoolError::Log { directory: directory.display().to_string(), error })?;
-        let positions = directory.join("positions");
-        let names = shards.clone();
-        let loaded = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&positions)?;
-            names.iter().map(|shard| Position::load(&positions, shard.as_str())).collect::<std::io::Result<Vec<_>>>()
-        });
-        let positions = loaded
+        let log = match open_log(&directory, &options).await {
+            Err(StreamError::Corrupt(damage)) => {
+                set_aside(&directory, damage, (options.clock)())?;
+                open_log(&directory, &options).await
+            }
+            opened => opened,
+        };
+        let Log { streams, shards, new } =
+            log.map_err(|error| SpoolError::Log { directory: directory.display().to_string(), error })?;
+        let (home, names) = (directory.clone(), shards.clone());
+        let loaded = tokio::task::spawn_blocking(move || load(&home, &names, new));
+        let (identity, positions) = loaded
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|error| SpoolError::Positions { directory: directory.display().to_string(), error })?;
+        let (bad, rules) = (options.bad.clone(), options.bad_rows.clone());
+        let sink = Salvage::new(options.name, sink, bad, directory.join("refused.jsonl"), rules);
         let meter = Meter::new(options.name, shards.len(), Arc::clone(&options.clock));
-        let shared = Arc::new(Shared { streams, sink, options, meter });
+        let shared = Arc::new(Shared { streams, sink, options, meter, refusal: Mutex::new(None) });
         let (phase, _) = watch::channel(Phase::Running);
         let mut drainers = JoinSet::new();
         for (lane, (shard, position)) in shards.into_iter().zip(positions).enumerate() {
-            drainers.spawn(Drainer::new(Arc::clone(&shared), lane, shard, position, phase.subscribe()).run());
+            let producer = identity.producer(&shard);
+            let drainer = Drainer::new(Arc::clone(&shared), lane, shard, producer, position, phase.subscribe());
+            drainers.spawn(drainer.run());
         }
         tokio::spawn(meter::report(Arc::downgrade(&shared)));
         Ok(Self { shared, phase, drainers: Mutex::new(drainers) })
+    }
+
+    /// Why it takes no records now, when it does not.
+    pub fn trouble(&self) -> Option<String> {
+        let refusal = self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        refusal.filter(|_| !self.healthy())
     }
 
     /// What it holds now.
@@ -190,28 +230,55 @@ impl Spool {
         self.shared.status()
     }
 
-    async fn store(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
-        let entries = batch.into_iter().map(|record| PutEntry::new(record.partition_key, record.data)).collect();
-        let unavailable = |reason: String| SinkError::Unavailable { reason };
-        let outcomes = self.shared.streams.put(STREAM, entries, None).await;
-        let refused =
-            outcomes.map_err(|error| unavailable(error.to_string()))?.into_iter().find_map(|outcome| match outcome {
-                PutOutcome::Rejected { reason, .. } => Some(reason),
-                PutOutcome::Stored { .. } | PutOutcome::Duplicate => None,
-            });
-        refused.map_or(Ok(()), |reason| Err(unavailable(reason)))
+    async fn store(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
+        let entries = batch.into_iter().map(PutEntry::from).collect();
+        let outcomes = self.shared.streams.put(STREAM, entries, producer).await;
+        settle(outcomes.map_err(|error| SinkError::Unavailable { reason: error.to_string() })?)
     }
 }
 
+/// An open log.
+struct Log {
+    streams: EmbeddedStreams,
+    shards: Vec<ShardId>,
+    /// There was none before.
+    new: bool,
+}
+
+/// Moves a spool that cannot be opened out of the way: what it holds may be repaired by hand, and nothing waits for that.
+fn set_aside(directory: &Path, damage: Box<Corruption>, now_ms: i64) -> Result<(), SpoolError> {
+    let mut aside = directory.as_os_str().to_owned();
+    aside.push(format!(".damaged-{now_ms}"));
+    match std::fs::rename(directory, &aside) {
+        Ok(()) => {
+            metrics::counter!("collector_spool_damaged_total").increment(1);
+            let kept = Path::new(&aside).display();
+            tracing::error!(%damage, %kept, "a spool is damaged and set aside with all it holds; a new one is begun");
+            Ok(())
+        }
+        Err(error) => Err(SpoolError::Damaged { directory: directory.display().to_string(), damage, error }),
+    }
+}
+
+/// Who the spool in `directory` is, and how far each of its shards was drained. Blocks.
+fn load(directory: &Path, shards: &[ShardId], new: bool) -> std::io::Result<(Identity, Vec<Position>)> {
+    let positions = directory.join("positions");
+    if new && positions.try_exists()? {
+        // They are of a log that is gone.
+        std::fs::remove_dir_all(&positions)?;
+    }
+    std::fs::create_dir_all(&positions)?;
+    let identity = Identity::load(directory, new)?;
+    let loaded = shards.iter().map(|shard| Position::load(&positions, shard.as_str()));
+    Ok((identity, loaded.collect::<std::io::Result<_>>()?))
+}
+
 /// Opens the log and names its shards.
-async fn open_log(
-    directory: &Path,
-    options: &SpoolOptions,
-) -> Result<(EmbeddedStreams, Vec<snowmelt_streams::ShardId>), StreamError> {
+async fn open_log(directory: &Path, options: &SpoolOptions) -> Result<Log, StreamError> {
     let clock = Arc::clone(&options.clock);
     let set_up = Options {
         durability: snowmelt_streams::Durability::Fsync,
-        max_record_bytes: options.max_record_bytes,
+        max_record_bytes: MAX_RECORD_BYTES,
         max_stream_bytes: options.max_bytes,
         segment_bytes: SEGMENT_BYTES,
         tail_cache_bytes: TAIL_CACHE_BYTES,
@@ -223,17 +290,23 @@ async fn open_log(
         tokio::task::spawn_blocking(move || EmbeddedStreams::open(path, set_up)).await.map_err(|error| {
             StreamError::Directory { directory: directory.display().to_string(), reason: error.to_string() }
         })??;
+    let new = streams.list().await?.is_empty();
     // Records go when they were drained, however old they are.
     streams.create(STREAM, options.shards, Duration::MAX).await?;
     let shards = streams.describe(STREAM).await?.shards.into_iter().map(|shard| shard.id).collect();
-    Ok((streams, shards))
+    Ok(Log { streams, shards, new })
 }
 
 impl Shared {
     fn status(&self) -> SpoolStatus {
         // The stream is there as long as the streams are.
         let bytes = self.streams.held_bytes(STREAM).unwrap_or_default();
-        SpoolStatus { bytes, oldest_age_ms: self.meter.oldest_age_ms(), drained_records: self.meter.drained() }
+        SpoolStatus {
+            bytes,
+            max_bytes: self.options.max_bytes,
+            oldest_age_ms: self.meter.oldest_age_ms(),
+            drained_records: self.meter.drained(),
+        }
     }
 
     /// Whether there is room for more than the odd record.
@@ -245,12 +318,16 @@ impl Shared {
 #[async_trait]
 impl Sink for Spool {
     /// Resolves with `Ok` when the batch is on the disk. Does not wait for the real sink.
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
-        let stored = self.store(batch).await;
-        if self.shared.meter.taken(stored.is_ok()) {
+    async fn put(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
+        let stored = self.store(batch, producer).await;
+        // A record that no log takes says nothing about the next.
+        if self.shared.meter.taken(matches!(stored, Ok(()) | Err(SinkError::Refused(_)))) {
             match &stored {
-                Ok(()) => tracing::info!(sink = self.shared.options.name, "the spool takes records again"),
+                Ok(()) | Err(SinkError::Refused(_)) => {
+                    tracing::info!(sink = self.shared.options.name, "the spool takes records again")
+                }
                 Err(error) => {
+                    *self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                     tracing::warn!(sink = self.shared.options.name, %error, "the spool takes no records; trackers are told to keep their events");
                 }
             }

@@ -1,12 +1,13 @@
 //! How far a shard was drained: the sequence number of the last record that the sink has, in a file of one line.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use snowmelt_streams::SequenceNumber;
+
+use super::line;
 
 /// A shard's position and its file.
 #[derive(Debug, Clone)]
@@ -21,51 +22,22 @@ impl Position {
     /// is drained again, rather than anything passed over.
     pub(super) fn load(directory: &Path, shard: &str) -> io::Result<Self> {
         let path = directory.join(shard);
-        let last = match fs::read(&path) {
-            Ok(line) => {
-                let last = parse(&line);
-                if last.is_none() {
-                    tracing::error!(file = %path.display(), "a position of the spool is damaged: records will be put again");
-                }
-                last
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let last = line::read(&path)?.and_then(|text| text.parse().ok());
         Ok(Self { path, last })
     }
 
     /// Stores `last`: the file holds the old line or the new one, whatever happens. Blocks for two fsyncs.
     pub(super) fn store(&mut self, last: SequenceNumber) -> io::Result<()> {
-        let temporary = self.path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
-        file.write_all(line(last).as_bytes())?;
-        file.sync_data()?;
-        fs::rename(&temporary, &self.path)?;
-        if let Some(directory) = self.path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        line::write(&self.path, &last.to_string())?;
         self.last = Some(last);
         Ok(())
     }
 }
 
-/// The number and its checksum: a number that a bit has changed would pass over records.
-fn line(last: SequenceNumber) -> String {
-    let text = last.to_string();
-    let sum = crc32fast::hash(text.as_bytes());
-    format!("{text} {sum:08x}\n")
-}
-
-fn parse(bytes: &[u8]) -> Option<SequenceNumber> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (number, _) = text.split_once(' ')?;
-    let number = number.parse().ok()?;
-    (line(number) == text).then_some(number)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

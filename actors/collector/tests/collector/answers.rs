@@ -132,3 +132,50 @@ async fn absolute_targets_and_http_1_0_are_understood() {
     assert_eq!(collector.request(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     collector.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_of_ones_own_are_on_every_answer() {
+    let collector = Collector::start(config(serde_json::json!({
+        "responseHeaders": {"Timing-Allow-Origin": "*", "X-Served-By": "collector"},
+        "cors": {"allowedHeaders": ["Content-Type", "SP-Anonymous", "traceparent"]},
+    })));
+    for (request, status) in [
+        ("GET /i HTTP/1.1", 200),
+        ("POST /a/b HTTP/1.1", 200),
+        ("OPTIONS /a/b HTTP/1.1", 200),
+        ("GET /health HTTP/1.1", 200),
+        ("GET /nope HTTP/1.1", 404),
+    ] {
+        let answer = collector.request(format!("{request}\r\nHost: a\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.status, status, "{request}");
+        assert_eq!(answer.header("Timing-Allow-Origin"), Some("*"), "{request}");
+        assert_eq!(answer.header("X-Served-By"), Some("collector"), "{request}");
+        if request.starts_with("OPTIONS") {
+            let allowed = answer.header("Access-Control-Allow-Headers");
+            assert_eq!(allowed, Some("Content-Type, SP-Anonymous, traceparent"));
+        }
+    }
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clients_address_comes_from_the_header_that_is_chosen_for_it() {
+    let collector = Collector::start(config(serde_json::json!({"clientAddressHeader": "CF-Connecting-IP"})));
+    let ask = async |headers: &str| {
+        let request = format!("GET /i HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.7\r\n{headers}\r\n");
+        assert_eq!(collector.request(request.as_bytes()).await.status, 200);
+        let (_, _, address, lines) = recorded(&collector.good);
+        (address, lines)
+    };
+    let (address, lines) = ask("cf-connecting-ip: 2001:DB8::1\r\n").await;
+    assert_eq!(address, "[2001:db8::1]");
+    // Enrich takes the first line of this name.
+    let expected =
+        ["X-Forwarded-For: [2001:db8::1]", "Host: a", "X-Forwarded-For: 198.51.100.7", "cf-connecting-ip: 2001:DB8::1"];
+    assert_eq!(lines, expected);
+    assert_eq!(ask("").await.0, "198.51.100.7");
+    assert_eq!(ask("CF-Connecting-IP: junk\r\n").await.0, "198.51.100.7");
+    let (address, lines) = ask("CF-Connecting-IP: 192.0.2.1\r\nSP-Anonymous: *\r\n").await;
+    assert_eq!((address.as_str(), lines), ("unknown", vec!["Host: a".to_owned(), "SP-Anonymous: *".to_owned()]));
+    collector.stop().await.unwrap();
+}

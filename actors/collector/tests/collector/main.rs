@@ -5,9 +5,12 @@
 mod answers;
 mod durability;
 mod hostile;
+mod overflow;
 mod properties;
 mod recorded;
 mod spool;
+mod sqs;
+mod statsd;
 mod support;
 mod tls;
 mod vectors;

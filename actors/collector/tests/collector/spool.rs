@@ -18,6 +18,10 @@ use snowmelt_collector::{
     Clock, CollectorConfig, Durability, Outgoing, Sink, SinkError, Spool, SpoolOptions,
     commit::BatchLimits,
     config::{BackoffPolicy, SinkConfig},
+    settle,
+};
+use snowmelt_streams::{
+    Durability::OsCache, EmbeddedStreams, Options, Producer, PutEntry, ReadLimit, StartAt, Streams,
 };
 
 use super::support::{Collector, MemorySink};
@@ -57,7 +61,7 @@ async fn open(directory: &Path, max_bytes: u64, sink: Arc<dyn Sink>) -> Spool {
 }
 
 fn record(key: &str, number: usize) -> Outgoing {
-    Outgoing { partition_key: key.to_owned(), data: format!("{number:0200}").into() }
+    Outgoing::new(key, format!("{number:0200}"))
 }
 
 fn number(record: &Outgoing) -> usize {
@@ -94,7 +98,7 @@ async fn while_the_sink_is_down_records_are_taken_and_then_come_in_order_per_key
     sink.failing.store(true, Ordering::Relaxed);
     let spool = open(directory.path(), 1 << 30, sink.clone()).await;
     for number in 0..40 {
-        spool.put((0..25).map(|key| record(&format!("key{key}"), number)).collect()).await.unwrap();
+        spool.put((0..25).map(|key| record(&format!("key{key}"), number)).collect(), None).await.unwrap();
         assert!(spool.healthy());
         if number == 30 {
             until("it is tried", || spool.status().oldest_age_ms > 0).await;
@@ -119,7 +123,7 @@ async fn over_its_bound_it_refuses_and_what_it_took_comes_all_the_same() {
         sink.failing.store(true, Ordering::Relaxed);
         loop {
             // One record a put, so that each is taken or refused as a whole.
-            match spool.put(vec![record("key", next)]).await {
+            match spool.put(vec![record("key", next)], None).await {
                 Ok(()) => expected += 1,
                 Err(SinkError::Unavailable { reason }) => {
                     assert!(reason.contains("its bound is 100000"), "{reason}");
@@ -136,7 +140,7 @@ async fn over_its_bound_it_refuses_and_what_it_took_comes_all_the_same() {
         until("all comes", || spool.status().drained_records == expected as u64).await;
         until("there is room again", || spool.status().bytes < 50_000).await;
     }
-    spool.put(vec![record("key", next)]).await.unwrap();
+    spool.put(vec![record("key", next)], None).await.unwrap();
     assert!(spool.healthy());
     spool.close(PATIENCE).await;
     let (keys, again) = by_key(&sink.take());
@@ -151,11 +155,11 @@ async fn what_is_left_when_it_is_dropped_or_closed_comes_after_the_next_start() 
         let sink = Arc::new(MemorySink::default());
         let spool = open(directory.path(), 1 << 30, sink.clone()).await;
         for number in 0..30 {
-            spool.put((0..20).map(|key| record(&format!("key{key}"), number)).collect()).await.unwrap();
+            spool.put((0..20).map(|key| record(&format!("key{key}"), number)).collect(), None).await.unwrap();
         }
         until("some comes", || spool.status().drained_records > 100).await;
         sink.hanging.store(true, Ordering::Relaxed);
-        spool.put((0..20).map(|key| record(&format!("key{key}"), 30)).collect()).await.unwrap();
+        spool.put((0..20).map(|key| record(&format!("key{key}"), 30)).collect(), None).await.unwrap();
         if closed {
             let began = Instant::now();
             spool.close(Duration::from_millis(200)).await;
@@ -192,7 +196,7 @@ async fn torn_writes_at_its_end_take_nothing_that_was_taken() {
     sink.failing.store(true, Ordering::Relaxed);
     for round in 0..6 {
         let spool = open(directory.path(), 1 << 30, sink.clone()).await;
-        spool.put((0..20).map(|key| record(&format!("key{key}"), round)).collect()).await.unwrap();
+        spool.put((0..20).map(|key| record(&format!("key{key}"), round)).collect(), None).await.unwrap();
         spool.close(Duration::ZERO).await;
         drop(spool);
         // As if the machine had died within the next write: a frame's beginning, zeroes, or rubbish.
@@ -220,7 +224,7 @@ async fn a_position_that_cannot_be_stored_does_not_stop_the_drain() {
     fs::remove_dir_all(directory.path().join("positions")).unwrap();
     for number in 0..2000 {
         let began = Instant::now();
-        while spool.put(vec![record("key", number)]).await.is_err() {
+        while spool.put(vec![record("key", number)], None).await.is_err() {
             assert!(began.elapsed() < PATIENCE, "room is given back");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -274,6 +278,117 @@ async fn the_collector_answers_while_the_sink_is_down_and_503_when_the_spool_is_
     assert_eq!(good.take().len(), served);
 }
 
+/// A real stream behind the spool.
+struct StreamSink(EmbeddedStreams);
+
+impl StreamSink {
+    async fn open(directory: &Path) -> Arc<Self> {
+        let options = Options { max_record_bytes: 1000, durability: OsCache, ..Options::default() };
+        let streams = EmbeddedStreams::open(directory, options).unwrap();
+        streams.create("raw", 2, Duration::from_secs(3600)).await.unwrap();
+        Arc::new(Self(streams))
+    }
+
+    async fn records(&self) -> Vec<Outgoing> {
+        let mut records = Vec::new();
+        for shard in self.0.describe("raw").await.unwrap().shards {
+            let mut cursor = self.0.open("raw", &shard.id, &StartAt::TrimHorizon).await.unwrap();
+            loop {
+                let limit = ReadLimit { records: 1000, bytes: 1 << 20 };
+                let page = cursor.next(limit, Duration::ZERO).await.unwrap();
+                if page.records.is_empty() {
+                    break;
+                }
+                records.extend(page.records.into_iter().map(|read| Outgoing::new(read.partition_key, read.data)));
+            }
+        }
+        records
+    }
+}
+
+#[async_trait]
+impl Sink for StreamSink {
+    async fn put(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
+        let outcomes = self.0.put("raw", batch.into_iter().map(PutEntry::from).collect(), producer).await;
+        settle(outcomes.map_err(|error| SinkError::Unavailable { reason: error.to_string() })?)
+    }
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_again_is_stored_once_and_two_spools_are_not_taken_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let stream = StreamSink::open(&directory.path().join("stream")).await;
+    for spool in ["one", "other"] {
+        let home = directory.path().join(spool);
+        for start in 0..3 {
+            let spool = open(&home, 1 << 30, stream.clone()).await;
+            if start == 0 {
+                for number in 0..20 {
+                    spool.put((0..20).map(|key| record(&format!("key{key}"), number)).collect(), None).await.unwrap();
+                }
+            }
+            spool.close(PATIENCE).await;
+            assert_eq!(spool.status().drained_records, 400, "start {start}");
+            // As if it had been killed before it could note anything.
+            fs::remove_dir_all(home.join("positions")).unwrap();
+        }
+    }
+    let mut keys = BTreeMap::<String, Vec<usize>>::new();
+    for read in stream.records().await {
+        keys.entry(read.partition_key.clone()).or_default().push(number(&read));
+    }
+    assert_eq!(keys.len(), 20);
+    assert!(keys.values().all(|numbers| numbers.iter().copied().eq((0..20).chain(0..20))), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_the_stream_refuses_for_good_becomes_a_bad_row_and_holds_up_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let stream = StreamSink::open(&directory.path().join("stream")).await;
+    for bad in [Some(Arc::new(MemorySink::default())), None] {
+        let home = directory.path().join(if bad.is_some() { "with" } else { "without" });
+        let options = SpoolOptions { bad: bad.clone().map(|bad| bad as Arc<dyn Sink>), ..options(1 << 30) };
+        let spool = Spool::open(&home, options, stream.clone()).await.unwrap();
+        let large = Outgoing::new("key", vec![b'x'; 2000]);
+        spool.put(vec![record("key", 0), large, record("key", 1)], None).await.unwrap();
+        spool.close(PATIENCE).await;
+        assert_eq!(spool.status().oldest_age_ms, 0);
+        let line = match bad {
+            Some(bad) => String::from_utf8(bad.take().remove(0).data.to_vec()).unwrap(),
+            None => fs::read_to_string(home.join("refused.jsonl")).unwrap(),
+        };
+        assert!(line.contains("2003 bytes, more than the 1000 allowed"), "{line}");
+    }
+    assert_eq!(stream.records().await.iter().map(number).collect::<Vec<_>>(), [0, 1, 0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_log_cannot_be_opened_is_set_aside_whole_and_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (home, sink) = (directory.path().join("spool"), Arc::new(MemorySink::default()));
+    sink.failing.store(true, Ordering::Relaxed);
+    let spool = open(&home, 1 << 30, sink.clone()).await;
+    spool.put(vec![record("key", 7)], None).await.unwrap();
+    spool.close(Duration::ZERO).await;
+    drop(spool);
+    let segment = last_segments(&home).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+
+    sink.failing.store(false, Ordering::Relaxed);
+    let spool = open(&home, 1 << 30, sink.clone()).await;
+    spool.put(vec![record("key", 8)], None).await.unwrap();
+    spool.close(PATIENCE).await;
+    assert_eq!(sink.take().iter().map(number).collect::<Vec<_>>(), [8]);
+    let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().starts_with("spool.damaged-")), "{names:?}");
+}
+
 /// A sink in a file, which outlives the process: one line a record.
 struct FileSink(Mutex<File>);
 
@@ -288,7 +403,7 @@ impl FileSink {
 
 #[async_trait]
 impl Sink for FileSink {
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
+    async fn put(&self, batch: Vec<Outgoing>, _: Option<&Producer>) -> Result<(), SinkError> {
         assert!(batch.len() <= BATCH);
         let lines: String =
             batch.iter().map(|record| format!("{} {} .\n", record.partition_key, number(record))).collect();
@@ -326,7 +441,7 @@ async fn child_that_is_killed() {
                     return;
                 }
                 let keys: Vec<_> = (0..10).map(|key| format!("{run}-{putter}-{key}")).collect();
-                spool.put(keys.iter().map(|key| record(key, number)).collect()).await.unwrap();
+                spool.put(keys.iter().map(|key| record(key, number)).collect(), None).await.unwrap();
                 let lines: String = keys.iter().map(|key| format!("{key} {number} .\n")).collect();
                 acknowledged.lock().unwrap().write_all(lines.as_bytes()).unwrap();
             }

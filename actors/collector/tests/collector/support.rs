@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use snowmelt_collector::{CollectorConfig, CollectorError, Outgoing, Sink, SinkError, serve};
+use snowmelt_streams::Producer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -40,7 +41,7 @@ impl MemorySink {
 
 #[async_trait]
 impl Sink for MemorySink {
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
+    async fn put(&self, batch: Vec<Outgoing>, _: Option<&Producer>) -> Result<(), SinkError> {
         if self.hanging.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

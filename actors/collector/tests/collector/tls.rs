@@ -64,3 +64,26 @@ async fn a_missing_key_file_stops_the_start() {
     let error = Collector::start(config).stop().await.unwrap_err();
     assert!(error.to_string().contains("nothing.pem"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_http_beside_it_is_sent_on() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(snowmelt_collector::redirect_to_https(listener, 8443, async {
+        stopped.await.ok();
+    }));
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.write_all(b"POST /a/b?c=d HTTP/1.1\r\nHost: c.acme.example:80\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.to_lowercase()
+    })
+    .await
+    .unwrap();
+    assert!(answer.starts_with("http/1.1 301 moved permanently\r\n"), "{answer}");
+    assert!(answer.contains("\r\nlocation: https://c.acme.example:8443/a/b?c=d\r\n"), "{answer}");
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+}

@@ -7,10 +7,12 @@ mod build;
 pub mod keys;
 pub mod load;
 pub mod model;
+mod original;
 pub mod problem;
 pub mod units;
 pub mod verify;
 
 pub use load::{Overrides, load};
 pub use model::Plan;
+pub use original::OriginalCollector;
 pub use problem::Problem;

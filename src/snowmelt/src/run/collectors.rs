@@ -1,14 +1,11 @@
 //! The collectors of a node: HTTP on one side, streams on the other.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use snowmelt_collector::{CollectorError, Outgoing, Sink, SinkError};
+use snowmelt_collector::{CollectorConfig, CollectorError};
 use snowmelt_runtime::Clock;
-use snowmelt_streams::{PutEntry, PutOutcome, Streams};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,33 +14,37 @@ use crate::definition::model::{Collect, Work};
 use crate::run::backends::Backends;
 use crate::run::operator::report::CollectorReport;
 use crate::run::settings;
+use crate::run::sinks::{Sides, Way};
 use crate::trouble::{Outcome, Trouble};
 
-/// How long a stream may take for one put before the tracker is told to keep its events.
-const PUT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end of connections and of spools may take beyond what the configuration allows.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// The running collectors.
 pub struct Collectors {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     servers: JoinSet<(String, Result<(), CollectorError>)>,
-    sinks: Vec<(String, Arc<StreamSink>)>,
+    ways: Vec<Way>,
+    stop_within: Duration,
 }
 
-/// Whether the collectors' streams take what is sent.
+/// A collector that may be started: its configuration is right and its spools are open.
+pub struct Prepared {
+    name: String,
+    config: CollectorConfig,
+    good: Way,
+    bad: Way,
+}
+
+/// Whether the collectors take what is sent.
 #[derive(Clone, Default)]
-pub struct CollectorHealth(Vec<(String, Arc<StreamSink>)>);
+pub struct CollectorHealth(Vec<Way>);
 
 impl CollectorHealth {
-    /// Whether each stream took the last put, and why not.
+    /// Whether records are taken on each way, and why not.
     pub fn report(&self) -> Vec<CollectorReport> {
-        let report = |(collector, sink): &(String, Arc<StreamSink>)| CollectorReport {
-            collector: collector.clone(),
-            stream: sink.stream.clone(),
-            ready: sink.healthy(),
-            reason: sink.trouble(),
-        };
-        self.0.iter().map(report).collect()
+        self.0.iter().map(Way::report).collect()
     }
 }
 
@@ -66,17 +67,42 @@ fn collects(plan: &Plan) -> impl Iterator<Item = (&str, &Collect)> {
     })
 }
 
-/// Starts every collector on its listener.
-pub fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends, clock: &Clock) -> Outcome<Collectors> {
-    let (stop, _) = watch::channel(false);
-    let mut collectors = Collectors { addresses: Vec::new(), stop, servers: JoinSet::new(), sinks: Vec::new() };
-    for ((name, collect), listener) in collects(plan).zip(listeners) {
+/// Reads every collector's configuration and opens its ways to the streams. What a spool holds begins to drain.
+pub async fn prepare(plan: &Plan, backends: &Backends, clock: &Clock) -> Outcome<Vec<Prepared>> {
+    let mut prepared = Vec::new();
+    for (name, collect) in collects(plan) {
         let config = settings::collector(collect)?;
+        let sides = Sides {
+            collector: name,
+            config: &config,
+            streams: &backends.streams,
+            spools: plan.backend.data_dir.join("spool"),
+            clock: sink_clock(clock),
+        };
+        let [good, bad] = sides.open(&collect.good, &collect.bad).await?;
+        prepared.push(Prepared { name: name.to_owned(), config, good, bad });
+    }
+    Ok(prepared)
+}
+
+/// The clock as the collector wants it.
+fn sink_clock(clock: &Clock) -> snowmelt_collector::Clock {
+    let clock = clock.clone();
+    Arc::new(move || clock.now_ms())
+}
+
+/// Starts every collector on its listener.
+pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock) -> Outcome<Collectors> {
+    let (stop, _) = watch::channel(false);
+    let (addresses, servers, ways, stop_within) = (Vec::new(), JoinSet::new(), Vec::new(), Duration::ZERO);
+    let mut collectors = Collectors { addresses, stop, servers, ways, stop_within };
+    for (Prepared { name, config, good, bad }, listener) in prepared.into_iter().zip(listeners) {
         let address = listener.local_addr().map_err(|error| Trouble::machine("collector", error))?;
-        let sink = |stream: &str| Arc::new(StreamSink::new(Arc::clone(&backends.streams), stream.to_owned()));
-        let (good, bad) = (sink(&collect.good), sink(&collect.bad));
         collectors.addresses.push(address);
-        collectors.sinks.extend([(name.to_owned(), Arc::clone(&good)), (name.to_owned(), Arc::clone(&bad))]);
+        collectors.ways.extend([good.clone(), bad.clone()]);
+        // Connections end, then records: each by the deadline.
+        let within = config.pre_termination_period + 2 * config.termination_deadline + STOP_GRACE;
+        collectors.stop_within = collectors.stop_within.max(within);
         let mut stopped = collectors.stop.subscribe();
         let shutdown = async move {
             // A sender that is gone means the same as one that says stop.
@@ -84,11 +110,13 @@ pub fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends, cloc
                 tracing::debug!("the node is gone");
             }
         };
-        let clock = clock.clone();
-        let now: snowmelt_collector::Clock = Arc::new(move || clock.now_ms());
-        let name = name.to_owned();
+        let now = sink_clock(clock);
         collectors.servers.spawn_local(async move {
-            let served = snowmelt_collector::serve(config, listener, good, bad, now, shutdown).await;
+            let deadline = config.termination_deadline;
+            let (entrance, bad_entrance) = (Arc::clone(&good.entrance), Arc::clone(&bad.entrance));
+            let served = snowmelt_collector::serve(config, listener, entrance, bad_entrance, now, shutdown).await;
+            // Spools that requests are answered from are closed already; others were left by another mode.
+            tokio::join!(good.close(deadline), bad.close(deadline));
             (name, served)
         });
     }
@@ -101,9 +129,14 @@ impl Collectors {
         self.addresses.first().map(|address| format!("http://{address}"))
     }
 
-    /// Whether their streams take what is sent.
+    /// Whether they take what is sent.
     pub fn health(&self) -> CollectorHealth {
-        CollectorHealth(self.sinks.clone())
+        CollectorHealth(self.ways.clone())
+    }
+
+    /// How long [`stop`](Self::stop) may take.
+    pub fn stop_within(&self) -> Duration {
+        self.stop_within
     }
 
     /// Resolves when one ends by itself.
@@ -116,7 +149,7 @@ impl Collectors {
         }
     }
 
-    /// Stops taking requests, finishes those under way.
+    /// Stops taking requests after the time for load balancers, finishes those under way, hands on what spools hold as far as time allows.
     pub async fn stop(&mut self) -> Outcome {
         self.stop.send_replace(true);
         let mut outcome = Ok(());
@@ -128,60 +161,5 @@ impl Collectors {
             }
         }
         outcome
-    }
-}
-
-/// A stream as a collector's sink.
-pub struct StreamSink {
-    streams: Arc<dyn Streams>,
-    stream: String,
-    healthy: AtomicBool,
-    /// Why the last put was not taken.
-    trouble: Mutex<Option<String>>,
-}
-
-impl StreamSink {
-    fn new(streams: Arc<dyn Streams>, stream: String) -> Self {
-        Self { streams, stream, healthy: AtomicBool::new(true), trouble: Mutex::new(None) }
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn store(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
-        let entries = batch.into_iter().map(|record| PutEntry::new(record.partition_key, record.data)).collect();
-        let unavailable = |reason: String| SinkError::Unavailable { reason };
-        let outcomes = tokio::time::timeout(PUT_PATIENCE, self.streams.put(&self.stream, entries, None))
-            .await
-            .map_err(|_| SinkError::TimedOut { millis: PUT_PATIENCE.as_millis() as u64 })?
-            .map_err(|error| unavailable(error.to_string()))?;
-        let refused = outcomes.into_iter().find_map(|outcome| match outcome {
-            PutOutcome::Rejected { reason, .. } => Some(reason),
-            PutOutcome::Stored { .. } | PutOutcome::Duplicate => None,
-        });
-        refused.map_or(Ok(()), |reason| Err(unavailable(reason)))
-    }
-}
-
-#[async_trait]
-impl Sink for StreamSink {
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
-        let stored = self.store(batch).await;
-        if self.healthy.swap(stored.is_ok(), Ordering::Relaxed) != stored.is_ok() {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                stored.as_ref().err().map(ToString::to_string);
-            match &stored {
-                Ok(()) => tracing::info!(stream = self.stream, "the stream takes records again"),
-                Err(error) => {
-                    tracing::warn!(stream = self.stream, %error, "the stream takes no records; trackers are told to keep their events")
-                }
-            }
-        }
-        stored
-    }
-
-    fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
     }
 }

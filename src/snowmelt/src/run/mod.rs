@@ -9,6 +9,7 @@ pub mod groups;
 pub mod operator;
 pub mod settings;
 mod signals;
+mod sinks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +71,13 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     let operator_listener = operator::bind(plan.backend.operator, &access)?;
     let listeners = collectors::bind(&plan)?;
     let backends = Backends::open(&plan, clock.clone()).await?;
+    // Before anything runs: a spool may be another process's.
+    let prepared = collectors::prepare(&plan, &backends, &clock).await?;
     let tree = Tree::new();
     let specs = specs(&plan, &backends).await?;
     let options = NodeOptions { clock: clock.clone(), cores, tree: tree.clone() };
     let (node, state) = Node::spawn(specs, options);
-    let collectors = collectors::start(&plan, listeners, &backends, &clock)?;
+    let collectors = collectors::start(prepared, listeners, &clock)?;
     let view = operator::View {
         node: node.clone(),
         tree,
@@ -144,8 +147,9 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
     }
     let drain =
         plan.definitions.iter().map(|definition| definition.limits.drain).max().unwrap_or(Duration::from_secs(30));
+    let within = started.collectors.stop_within() + drain + Duration::from_secs(10);
     let stopped = tokio::select! {
-        stopped = tokio::time::timeout(drain + Duration::from_secs(10), stop(started)) => stopped,
+        stopped = tokio::time::timeout(within, stop(started)) => stopped,
         () = signals.next() => return Err(Trouble::Machine("stopped at once; what was not finished is read again at the next start".to_owned())),
     };
     match (failure, stopped) {
@@ -153,7 +157,7 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
         (None, Ok(outcome)) => outcome,
         (None, Err(_)) => Err(Trouble::Machine(format!(
             "not everything was finished within {} s; the rest is read again at the next start",
-            drain.as_secs()
+            within.as_secs()
         ))),
     }
 }

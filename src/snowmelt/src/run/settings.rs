@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use snowmelt_collector::{CollectorConfig, Durability};
+use snowmelt_collector::CollectorConfig;
 use snowmelt_enrich::Enrich;
 use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
@@ -114,12 +114,6 @@ pub fn collector(collect: &Collect) -> Outcome<CollectorConfig> {
     let config: CollectorConfig =
         serde_json::from_value(document).map_err(|error| Trouble::user(format!("{name}: {error}")))?;
     config.check().map_err(|error| Trouble::user(format!("{name}: {}", explain(&error))))?;
-    if config.durability == Durability::Spool {
-        // The collector's spool is written, but a node opens none yet: answering in another mode than asked would be a lie.
-        let message =
-            "`run` opens no spool yet; write \"stream\", which answers when the stream has the records on its disk";
-        return Err(Trouble::user(format!("{name}: durability = \"spool\": {message}")));
-    }
     Ok(config)
 }
 

@@ -8,7 +8,7 @@ use snowmelt_supervisor::watcher::seconds;
 
 use super::{lag, percent, rate};
 use crate::definition::units::show_bytes;
-use crate::run::operator::report::NodeReport;
+use crate::run::operator::report::{NodeReport, SpoolReport};
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,9 @@ pub fn render(report: &NodeReport, actors: bool, paint: Paint) -> String {
             reason => paint.bad(&format!("takes no records: {}", reason.as_deref().unwrap_or("unknown"))),
         };
         line(&mut out, format_args!("{}  stream {} {state}", paint.strong(&collector.collector), collector.stream));
+        if let Some(spool) = &collector.spool {
+            spool_line(&mut out, spool, paint);
+        }
     }
     let width = report.pipelines.iter().flat_map(|p| &p.groups).map(|group| group.shard.len()).max().unwrap_or(0);
     for pipeline in &report.pipelines {
@@ -70,6 +73,19 @@ pub fn render(report: &NodeReport, actors: bool, paint: Paint) -> String {
         }
     }
     out
+}
+
+fn spool_line(out: &mut String, spool: &SpoolReport, paint: Paint) {
+    let bytes = |bytes: u64| show_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let waits = match spool.oldest_age_ms {
+        0 => "nothing waits".to_owned(),
+        age => format!("the oldest record waits {}", seconds(age)),
+    };
+    let trouble = spool
+        .stream_trouble
+        .as_ref()
+        .map_or_else(String::new, |reason| paint.warn(&format!("; the stream takes none: {reason}")));
+    line(out, format_args!("  spool {} of {}, {waits}{trouble}", bytes(spool.bytes), bytes(spool.max_bytes)));
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -201,7 +217,12 @@ pub(crate) mod tests {
             "version": "1.2.3", "at_ms": 10_000, "uptime_ms": 200_000, "ready": false,
             "pipelines": [{ "pipeline": "enrich", "ready": false, "reasons": [], "restarts": 0, "records_per_s": 12345.6,
                             "groups": [group("shard-0"), bad] }],
-            "collectors": [{ "collector": "web", "stream": "raw", "ready": false, "reason": "disk full" }],
+            "collectors": [
+                { "collector": "web", "stream": "raw", "ready": false, "reason": "disk full" },
+                { "collector": "web", "stream": "bad-1", "ready": true, "reason": null,
+                  "spool": { "answers": true, "bytes": 2048, "max_bytes": 4096, "oldest_age_ms": 3000, "drained_records": 7,
+                             "stream_trouble": "throttled" } },
+            ],
         }))
         .unwrap()
     }
@@ -212,6 +233,8 @@ pub(crate) mod tests {
         let expected = "\
 snowmelt 1.2.3, up 3 min, not ready
 web  stream raw takes no records: disk full
+web  stream bad-1 takes records
+  spool 2 KiB of 4 KiB, the oldest record waits 3.0 s; the stream takes none: throttled
 enrich  12.3k records/s
 ├─ shard-0  running      lag none       12.3k records/s    1.9 MiB/s  2 pending  0 restarts  generation 1
 └─ shard-1  backing off  lag none       12.3k records/s    1.9 MiB/s  2 pending  1 restart  generation 1

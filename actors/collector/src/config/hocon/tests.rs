@@ -1,9 +1,13 @@
 //! Files as people have them.
 
-use std::time::Duration;
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use super::*;
 use crate::config::SameSite;
+
+fn parse(text: &str, environment: &HashMap<String, String>) -> Result<HoconConfig, HoconError> {
+    super::parse(text, Path::new("."), environment)
+}
 
 fn environment(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -59,9 +63,21 @@ fn the_file_of_the_terraform_module_works() {
     assert_eq!(config.paths["/com.acme/track"], "/com.snowplowanalytics.snowplow/tp2");
     assert_eq!(config.license.accept, Value::Bool(true));
     assert_eq!(config.telemetry.instance_id.as_deref(), Some("i-1"));
-    let mut ignored = read.ignored.clone();
-    ignored.sort();
-    assert_eq!(ignored, ["prometheusMetrics", "streams.bad.enabled", "streams.good.enabled"]);
+    let mut idle: Vec<&str> = read.notes.iter().map(|note| note.key.as_str()).collect();
+    idle.sort_unstable();
+    let expected = [
+        "license",
+        "p3p",
+        "prometheusMetrics",
+        "streams.buffer.timeLimit",
+        "streams.sink.aws",
+        "streams.sink.backoffPolicy.maxRetries",
+        "streams.sink.enabled",
+        "streams.sink.region",
+        "streams.sink.threadPoolSize",
+        "telemetry",
+    ];
+    assert_eq!(idle, expected);
     assert!(parse(text, &environment(&[])).is_err(), "a variable that is not set is an error");
 }
 
@@ -78,8 +94,7 @@ fn both_styles_of_streams_may_be_mixed_and_the_new_one_wins() {
         cookie { sameSite = null }
         networking { idleTimeout = 10 minutes, dropPayloadSize = "100", responseHeaderTimeout = 250 }
     "#;
-    let HoconConfig { config, ignored } = parse(text, &environment(&[("PORT", "9090")])).unwrap();
-    assert!(ignored.is_empty(), "{ignored:?}");
+    let config = parse(text, &environment(&[("PORT", "9090")])).unwrap().config;
     assert_eq!(config.address(), ("0.0.0.0", 9090));
     let (good, bad) = (&config.streams.good, &config.streams.bad);
     assert_eq!((good.region.as_deref(), bad.region.as_deref()), (Some("eu-central-1"), Some("us-east-1")));
@@ -111,4 +126,58 @@ fn wrong_values_are_errors() {
     for text in ["port = nowhere", "cookie { sameSite = Some }", "{", "cookie = 5"] {
         assert!(parse(text, &HashMap::new()).is_err(), "{text}");
     }
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_nearest_right_one_and_ignored() {
+    let text = "collector { prot = 80, cookie { sameSit = Lax }, \"a.b\" = 1, streams { good = raw, sink { regoin = x } } }";
+    let read = parse(text, &HashMap::new()).unwrap();
+    let notes: Vec<String> = read.notes.iter().map(ToString::to_string).collect();
+    let expected = [
+        "prot: unknown key; did you mean `port`?; it is ignored, as in the original",
+        "cookie.sameSit: unknown key; did you mean `cookie.sameSite`?; it is ignored, as in the original",
+        "a.b: unknown key; it is ignored, as in the original",
+        "streams.sink.regoin: unknown key; did you mean `streams.good.region`?; it is ignored, as in the original",
+        "streams.sink.regoin: unknown key; did you mean `streams.bad.region`?; it is ignored, as in the original",
+    ];
+    assert_eq!(notes, expected);
+    assert_eq!(read.config.port, CollectorConfig::default().port);
+}
+
+#[test]
+fn files_beside_may_be_included_and_substitutions_reach_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cookie.conf"), "cookie { name = ${COOKIE}, secure = false }").unwrap();
+    let text = "collector { include \"cookie.conf\"\n cookie.httpOnly = false }";
+    let read = super::parse(text, folder.path(), &environment(&[("COOKIE", "id")])).unwrap();
+    let cookie = &read.config.cookie;
+    assert_eq!((cookie.name.as_str(), cookie.secure, cookie.http_only), ("id", false, false));
+}
+
+#[test]
+fn settings_of_the_jvm_are_stronger_than_the_file() {
+    let options = "-Xmx1g -Dcollector.port=81 -Dcookie.enabled=false -Dcollector.streams.good.name=other";
+    let read = parse("collector { port = 80, streams { good = raw } }", &environment(&[("JAVA_OPTS", options)])).unwrap();
+    assert_eq!((read.config.port, read.config.cookie.enabled), (81, false));
+    assert_eq!(read.config.streams.good.name.as_deref(), Some("other"));
+}
+
+#[test]
+fn a_key_store_is_refused_with_the_way_out() {
+    let java = [("JDK_JAVA_OPTIONS", "-Djavax.net.ssl.keyStore=/tls/ssl.p12 -Djavax.net.ssl.keyStorePassword=secret")];
+    let error = parse("ssl { enable = true }", &environment(&java)).unwrap_err().to_string();
+    assert!(error.contains("openssl pkcs12 -in /tls/ssl.p12 -nokeys -out certificate.pem"), "{error}");
+    assert!(!error.contains("secret"));
+    parse("ssl { enable = true, certificate = a, privateKey = b }", &environment(&java)).unwrap();
+    parse("", &environment(&java)).unwrap();
+}
+
+#[test]
+fn what_was_written_gives_the_same_configuration_again() {
+    let text = "cookie { sameSite = null, fallbackDomain = null, expiration = 1 day }, paths { \"/a.b/c\" = \"/d/e\" }";
+    let read = parse(text, &HashMap::new()).unwrap();
+    assert_eq!(read.written, serde_json::json!({
+        "cookie": {"sameSite": "omit", "expiration": "1 day"}, "paths": {"/a.b/c": "/d/e"}
+    }));
+    assert_eq!(CollectorConfig::from_value(read.written), Ok(read.config));
 }

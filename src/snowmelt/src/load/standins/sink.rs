@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use snowmelt_collector::{Outgoing, Sink, SinkError};
-use snowmelt_streams::{PutEntry, PutOutcome, Streams};
+use snowmelt_collector::{Outgoing, Sink, SinkError, settle};
+use snowmelt_streams::{Producer, PutEntry, Streams};
 
 /// Puts what the collector gives into a stream, a stand-in or a real one.
 pub struct StreamSink {
@@ -21,16 +21,10 @@ impl StreamSink {
 
 #[async_trait]
 impl Sink for StreamSink {
-    async fn put(&self, batch: Vec<Outgoing>) -> Result<(), SinkError> {
-        let entries = batch.into_iter().map(|record| PutEntry::new(record.partition_key, record.data)).collect();
-        let unavailable = |reason: String| SinkError::Unavailable { reason };
-        let outcomes =
-            self.streams.put(self.stream, entries, None).await.map_err(|error| unavailable(error.to_string()))?;
-        let refused = outcomes.into_iter().find_map(|outcome| match outcome {
-            PutOutcome::Rejected { reason, .. } => Some(reason),
-            PutOutcome::Stored { .. } | PutOutcome::Duplicate => None,
-        });
-        refused.map_or(Ok(()), |reason| Err(unavailable(reason)))
+    async fn put(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
+        let entries = batch.into_iter().map(PutEntry::from).collect();
+        let outcomes = self.streams.put(self.stream, entries, producer).await;
+        settle(outcomes.map_err(|error| SinkError::Unavailable { reason: error.to_string() })?)
     }
 
     fn healthy(&self) -> bool {

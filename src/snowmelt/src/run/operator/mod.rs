@@ -159,7 +159,7 @@ async fn sample(api: web::Data<Api>) {
     }
 }
 
-/// 200 only when every pipeline makes progress and every collector's stream takes records; otherwise 503 with what is not so.
+/// 200 only when every pipeline makes progress and every collector takes records; otherwise 503 with what is not so.
 async fn ready(api: web::Data<Api>) -> HttpResponse {
     let report = api.report();
     if report.ready {

@@ -12,25 +12,45 @@ pub struct NodeReport {
     pub at_ms: i64,
     /// For how long the node runs, in milliseconds.
     pub uptime_ms: u64,
-    /// True when every pipeline makes progress and every collector's stream takes records.
+    /// True when every pipeline makes progress and every collector takes records.
     pub ready: bool,
     /// Its pipelines, by name.
     pub pipelines: Vec<PipelineReport>,
-    /// Its collectors' streams.
+    /// Its collectors' ways to their streams.
     pub collectors: Vec<CollectorReport>,
 }
 
-/// A stream that a collector writes to.
+/// A collector's way to one of its streams.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CollectorReport {
     /// The collector.
     pub collector: String,
     /// The stream.
     pub stream: String,
-    /// Whether the stream took the last records.
+    /// Whether records are taken: by the spool where requests are answered from one, else by the stream.
     pub ready: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// The spool before the stream, where there is one.
+    #[serde(default)]
+    pub spool: Option<SpoolReport>,
+}
+
+/// A log on this machine between a collector and a stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SpoolReport {
+    /// Whether requests are answered from it; else it was left by another durability mode and only drains.
+    pub answers: bool,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// How many there may be.
+    pub max_bytes: u64,
+    /// For how long the oldest record waits for the stream, in milliseconds; 0 when none does.
+    pub oldest_age_ms: u64,
+    /// Records that the stream took since the start.
+    pub drained_records: u64,
+    /// Why the stream takes no records, when it does not.
+    pub stream_trouble: Option<String>,
 }
 
 impl NodeReport {
