@@ -10,4 +10,5 @@ pub mod document;
 pub mod event;
 pub mod json;
 pub mod payload;
+pub mod scan;
 pub mod time;

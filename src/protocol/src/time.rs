@@ -9,11 +9,44 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// digits, years before 0 with a minus sign (enrich-core 3.2 **tstamp** shows such texts in its error).
 pub fn write_tsv(millis: i64, out: &mut String) {
     let time = Civil::from_millis(millis);
+    if let Ok(year @ 0..=9_999) = u32::try_from(time.year) {
+        let mut text = *b"0000-00-00 00:00:00.000";
+        let mut put = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&TWO_DIGITS[value as usize % 100]);
+        let second = time.second_of_day;
+        put(0, year / 100);
+        put(2, year);
+        put(5, time.month.into());
+        put(8, time.day.into());
+        put(11, second / 3_600);
+        put(14, second / 60 % 60);
+        put(17, second % 60);
+        put(20, time.micros / 10_000);
+        text[22] = b'0' + (time.micros / 1_000 % 10) as u8;
+        out.push_str(std::str::from_utf8(&text).unwrap_or_default());
+        return;
+    }
     time.write_date(out, false);
     out.push(' ');
     time.write_clock(out);
     out.push('.');
     push_padded(out, i64::from(time.micros / 1_000), 3);
+}
+
+/// `00` to `99`.
+static TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut table = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        table[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    table
+};
+
+/// Whether [`write_tsv`] prints a year of four digits: 0 to 9999.
+pub fn is_four_digit_year(millis: i64) -> bool {
+    // 0000-01-01T00:00:00.000 and 9999-12-31T23:59:59.999.
+    (-62_167_219_200_000..=253_402_300_799_999).contains(&millis)
 }
 
 /// Appends an ISO instant with `Z` and always three fraction digits: `2023-11-14T22:13:20.120Z`.
@@ -198,6 +231,14 @@ mod tests {
         assert_eq!(print(|out| write_tsv(1_111_111_111_111_111, out)), "37179-09-17 07:18:31.111");
         assert_eq!(print(|out| write_tsv(951_782_400_000, out)), "2000-02-29 00:00:00.000");
         assert_eq!(year(1_111_111_111_111_111), 37_179);
+        for (millis, is) in [
+            (-62_167_219_200_001, false),
+            (-62_167_219_200_000, true),
+            (253_402_300_799_999, true),
+            (253_402_300_800_000, false),
+        ] {
+            assert_eq!((is_four_digit_year(millis), (0..=9_999).contains(&year(millis))), (is, is), "{millis}");
+        }
         assert!(print(|out| write_tsv(i64::MIN, out)).starts_with('-'));
     }
 

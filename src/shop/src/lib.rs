@@ -11,11 +11,13 @@
 
 mod catalogue;
 mod json;
+mod page_views;
 mod request;
 mod shop;
 mod spoil;
 mod visitor;
 
+pub use page_views::PageViews;
 pub use shop::Shop;
 
 /// What kind of traffic to play, and how much.

@@ -8,7 +8,7 @@ use crate::visitor::Visitor;
 use crate::{BadKind, ShopConfig, ShopRequest};
 
 /// How many visitors are in the shop at the same time.
-const CROWD: usize = 48;
+pub(crate) const CROWD: usize = 48;
 /// The most events in one POST.
 const LARGEST_BATCH: usize = 10;
 

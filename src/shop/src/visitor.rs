@@ -17,8 +17,12 @@ pub(crate) struct TrackerSetup {
     pub(crate) product_schema: &'static str,
 }
 
+/// What most trackers do.
+pub(crate) const ENCODED_POST: TrackerSetup =
+    TrackerSetup { post: true, base64: true, version: "js-4.10.1", product_schema: PRODUCT_NEW };
+
 const SETUPS: [TrackerSetup; 4] = [
-    TrackerSetup { post: true, base64: true, version: "js-4.10.1", product_schema: PRODUCT_NEW },
+    ENCODED_POST,
     TrackerSetup { post: true, base64: false, version: "js-4.6.3", product_schema: PRODUCT_NEW },
     TrackerSetup { post: false, base64: true, version: "js-3.24.0", product_schema: PRODUCT_OLD },
     TrackerSetup { post: false, base64: false, version: "js-2.18.2", product_schema: PRODUCT_OLD },

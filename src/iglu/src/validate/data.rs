@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use snowmelt_protocol::document::{Kind, Node};
+use snowmelt_protocol::document::{Kind, MemberName, Node, name_hash};
 
 use super::number::is_integer;
 use super::program::Types;
@@ -18,11 +18,53 @@ pub(crate) trait Data<'d>: Copy {
     /// How many items or members there are.
     fn len(self) -> usize;
     fn items(self) -> impl Iterator<Item = Self>;
-    fn members(self) -> impl Iterator<Item = (Cow<'d, str>, Self)>;
+    fn members(self) -> impl Iterator<Item = (impl Name<'d>, Self)>;
     /// Whether an object has a member of this name.
     fn has(self, name: &str) -> bool;
     /// The value as a tree, for what is rare.
     fn tree(self) -> Cow<'d, Value>;
+}
+
+/// The name of a member.
+pub(crate) trait Name<'d>: Copy {
+    /// Its [`name_hash`].
+    fn hash(self) -> u32;
+    fn bytes(self) -> Cow<'d, [u8]>;
+    fn text(self) -> Cow<'d, str>;
+}
+
+impl<'d> Name<'d> for &'d str {
+    #[inline]
+    fn hash(self) -> u32 {
+        name_hash(self.as_bytes())
+    }
+
+    #[inline]
+    fn bytes(self) -> Cow<'d, [u8]> {
+        Cow::Borrowed(self.as_bytes())
+    }
+
+    #[inline]
+    fn text(self) -> Cow<'d, str> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<'d> Name<'d> for MemberName<'d> {
+    #[inline]
+    fn hash(self) -> u32 {
+        MemberName::hash(self)
+    }
+
+    #[inline]
+    fn bytes(self) -> Cow<'d, [u8]> {
+        MemberName::bytes(self)
+    }
+
+    #[inline]
+    fn text(self) -> Cow<'d, str> {
+        MemberName::text(self)
+    }
 }
 
 impl<'d> Data<'d> for &'d Value {
@@ -67,8 +109,8 @@ impl<'d> Data<'d> for &'d Value {
     }
 
     #[inline]
-    fn members(self) -> impl Iterator<Item = (Cow<'d, str>, Self)> {
-        self.as_object().into_iter().flatten().map(|(name, member)| (Cow::Borrowed(name.as_str()), member))
+    fn members(self) -> impl Iterator<Item = (impl Name<'d>, Self)> {
+        self.as_object().into_iter().flatten().map(|(name, member)| (name.as_str(), member))
     }
 
     fn has(self, name: &str) -> bool {
@@ -115,8 +157,8 @@ impl<'d> Data<'d> for Node<'d> {
     }
 
     #[inline]
-    fn members(self) -> impl Iterator<Item = (Cow<'d, str>, Self)> {
-        Node::members(&self)
+    fn members(self) -> impl Iterator<Item = (impl Name<'d>, Self)> {
+        self.named_members()
     }
 
     fn has(self, name: &str) -> bool {

@@ -28,6 +28,7 @@ impl Types {
     pub(crate) const INTEGER: Self = Self(16 | 8);
     pub(crate) const BOOLEAN: Self = Self(32);
     pub(crate) const NULL: Self = Self(64);
+    const ALL: Self = Self(127);
 
     fn named(name: &str) -> Self {
         match name {
@@ -145,6 +146,30 @@ pub(crate) struct Node {
     pub(crate) broken: Option<Box<str>>,
 }
 
+impl Node {
+    /// The types of which every value is valid.
+    fn accepted(&self) -> Types {
+        if self.broken.is_some() || self.general.is_some() {
+            return Types::default();
+        }
+        let allowed = self.types.as_ref().map_or(Types::ALL, |rule| rule.allowed);
+        let mut accepted = Types::default();
+        let unruled = [
+            (Types::STRING, self.text.is_none()),
+            (Types::ARRAY, self.array.is_none()),
+            (Types::OBJECT, self.object.is_none()),
+            (Types::BOOLEAN, true),
+            (Types::NULL, true),
+        ];
+        for (kind, is_unruled) in unruled {
+            if is_unruled && (allowed.intersects(kind) || (kind == Types::NULL && self.nullable)) {
+                accepted.0 |= kind.0;
+            }
+        }
+        accepted
+    }
+}
+
 /// A compiled schema.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -161,7 +186,16 @@ impl Program {
         let root = compiler.node(document);
         let mut program = Self { nodes: compiler.nodes, root };
         program.break_cycles();
+        program.accept_types();
         program
+    }
+
+    /// Notes with each member name which types of values need no look at the sub-schema.
+    fn accept_types(&mut self) {
+        let accepted: Vec<Types> = self.nodes.iter().map(Node::accepted).collect();
+        for rules in self.nodes.iter_mut().filter_map(|node| node.object.as_mut()) {
+            rules.names.accept(|id| accepted[id as usize]);
+        }
     }
 
     /// Nodes which lead back to themselves without stepping into the data would never end.
@@ -322,10 +356,22 @@ impl<'d> Compiler<'d> {
         let mut names: Vec<Name> = Vec::new();
         for (name, schema) in declared.into_iter().flatten() {
             let is_required = required.binary_search(&name.as_str()).is_ok();
-            names.push(Name { text: name.as_str().into(), schema: Some(self.node(schema)), required: is_required });
+            let schema = self.node(schema);
+            names.push(Name {
+                text: name.as_str().into(),
+                schema: Some(schema),
+                required: is_required,
+                // Known once all nodes are: see `accept_types`.
+                accepted: Types::default(),
+            });
         }
         let undeclared = required.iter().filter(|name| declared.is_none_or(|map| !map.contains_key(**name)));
-        names.extend(undeclared.map(|name| Name { text: (*name).into(), schema: None, required: true }));
+        names.extend(undeclared.map(|name| Name {
+            text: (*name).into(),
+            schema: None,
+            required: true,
+            accepted: Types::default(),
+        }));
         let compiled = |pattern: &str| Pattern::new(pattern).map_err(Into::into);
         let patterns = map("patternProperties").into_iter().flatten();
         let patterns = patterns.map(|(pattern, schema)| (compiled(pattern), self.node(schema))).collect();

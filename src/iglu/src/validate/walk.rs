@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use serde_json::Value;
 
-use super::data::Data;
+use super::data::{Data, Name};
 use super::number::{equal_by_value, identity, small_integer};
 use super::program::{Additional, ArrayRules, Dependency, GeneralRules, Items, NodeId, NumberRules, ObjectRules};
 use super::program::{Program, TextRules, Types};
@@ -283,15 +283,19 @@ impl<'s, S: Sink> Walk<'s, S> {
     fn object<'d>(&mut self, rules: &'s ObjectRules, value: impl Data<'d>, path: Path<'_>) -> ControlFlow<()> {
         let mut required = rules.required;
         for (name, member) in value.members() {
-            let name = name.as_ref();
-            let here = Path::Member(&path, name);
+            let known = rules.names.find(name.hash(), &name.bytes());
             let mut defined = false;
-            if let Some(known) = rules.names.find(name) {
+            if let Some(known) = known {
                 required -= usize::from(known.required);
-                if let Some(id) = known.schema {
-                    defined = true;
-                    self.node(id, member, here)?;
+                defined = known.schema.is_some();
+                if rules.patterns.is_empty() && known.accepted.intersects(member.kind()) {
+                    continue;
                 }
+            }
+            let name = &*name.text();
+            let here = Path::Member(&path, name);
+            if let Some(id) = known.and_then(|known| known.schema) {
+                self.node(id, member, here)?;
             }
             for (pattern, id) in &rules.patterns {
                 match pattern {

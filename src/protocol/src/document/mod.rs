@@ -10,7 +10,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use node::{Elements, Members, Node, write_self_describing};
+pub use node::{Elements, MemberName, Members, NamedMembers, Node, write_self_describing};
 
 /// Why a text is not a JSON document we accept. Displays as the text that follows `invalid json: ` in bad rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,10 +56,29 @@ struct Entry {
     end: u32,
     /// Index of the entry after this one's subtree.
     next: u32,
-    /// Children of a container.
+    /// Children of a container; of a member's name its [`name_hash`].
     count: u32,
     kind: Kind,
     flags: u8,
+}
+
+/// A hash of a member's name that a document keeps with it, for finding names in tables. It reads only the ends: names
+/// of one length that share both are rare, unless somebody wants them: what is looked up must not be an event's to choose.
+#[inline]
+pub fn name_hash(name: &[u8]) -> u32 {
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
+            _ => (
+                u64::from(name.first().copied().unwrap_or_default()) << 8
+                    | u64::from(name.get(name.len() / 2).copied().unwrap_or_default()),
+                name.last().copied().unwrap_or_default().into(),
+            ),
+        },
+    };
+    let mixed = (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as u32
 }
 
 #[derive(Debug, Clone, Copy)]

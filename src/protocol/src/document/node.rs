@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::{DUPLICATES, ESCAPED, Entry, FRACTION, Kind};
+use super::{DUPLICATES, ESCAPED, Entry, FRACTION, Kind, name_hash};
 use crate::json::write_string;
 
 /// One value of a [`Document`]. Copying it is free.
@@ -46,12 +46,15 @@ impl<'a> Node<'a> {
     /// The text of a string; borrowed unless it contains escapes. Lone surrogates become U+FFFD.
     #[inline]
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        (self.entry().kind == Kind::String).then(|| self.string())
+    }
+
+    /// The text of a value that is known to be a string.
+    #[inline]
+    fn string(&self) -> Cow<'a, str> {
         let entry = self.entry();
-        if entry.kind != Kind::String {
-            return None;
-        }
         let inner = &self.text[entry.start as usize + 1..entry.end as usize - 1];
-        Some(if entry.flags & ESCAPED == 0 { Cow::Borrowed(inner) } else { Cow::Owned(unescape(inner)) })
+        if entry.flags & ESCAPED == 0 { Cow::Borrowed(inner) } else { Cow::Owned(unescape(inner)) }
     }
 
     /// The boolean.
@@ -80,27 +83,21 @@ impl<'a> Node<'a> {
         if self.kind() != Kind::Object {
             return None;
         }
-        let end = self.entry().next;
-        let mut index = self.index + 1;
-        while index < end {
-            let entry = &self.entries[index as usize];
-            let found = if entry.flags & ESCAPED == 0 {
-                self.text.as_bytes()[entry.start as usize + 1..entry.end as usize - 1] == *name.as_bytes()
-            } else {
-                self.at(index).as_str().as_deref() == Some(name)
-            };
-            if found {
-                return Some(self.at(index + 1));
-            }
-            index = self.entries[index as usize + 1].next;
-        }
-        None
+        let hash = name_hash(name.as_bytes());
+        let is_it = |candidate: MemberName<'a>| candidate.hash() == hash && *candidate.bytes() == *name.as_bytes();
+        self.named_members().find_map(|(candidate, value)| is_it(candidate).then_some(value))
     }
 
     /// The members of an object in order; nothing for other kinds.
     pub fn members(&self) -> Members<'a> {
         let end = if self.kind() == Kind::Object { self.entry().next } else { self.index };
         Members { node: self.at(self.index + 1), end }
+    }
+
+    /// The same with names as they stand in the document, whose texts are made when they are asked for.
+    #[inline]
+    pub fn named_members(&self) -> NamedMembers<'a> {
+        NamedMembers(self.members())
     }
 
     /// The elements of an array in order; nothing for other kinds.
@@ -197,13 +194,66 @@ impl<'a> Iterator for Members<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.step()?;
+        Some((name.string(), value))
+    }
+}
+
+impl<'a> Members<'a> {
+    #[inline(always)]
+    fn step(&mut self) -> Option<(Node<'a>, Node<'a>)> {
         if self.node.index >= self.end {
             return None;
         }
-        let name = self.node.as_str().unwrap_or_default();
-        let value = self.node.at(self.node.index + 1);
+        let name = self.node;
+        let value = name.at(name.index + 1);
         self.node.index = value.entry().next;
         Some((name, value))
+    }
+}
+
+/// Iterator of [`Node::named_members`].
+#[derive(Debug, Clone)]
+pub struct NamedMembers<'a>(Members<'a>);
+
+impl<'a> Iterator for NamedMembers<'a> {
+    type Item = (MemberName<'a>, Node<'a>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.0.step()?;
+        Some((MemberName(name), value))
+    }
+}
+
+/// The name of a member.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberName<'a>(Node<'a>);
+
+impl<'a> MemberName<'a> {
+    /// The [`name_hash`] of the name.
+    #[inline]
+    pub fn hash(self) -> u32 {
+        self.0.entry().count
+    }
+
+    /// The name's text; borrowed unless it contains escapes.
+    #[inline]
+    pub fn text(self) -> Cow<'a, str> {
+        self.0.string()
+    }
+
+    /// The bytes of the text.
+    #[inline]
+    pub fn bytes(self) -> Cow<'a, [u8]> {
+        let entry = self.0.entry();
+        if entry.flags & ESCAPED == 0 {
+            return Cow::Borrowed(&self.0.text.as_bytes()[entry.start as usize + 1..entry.end as usize - 1]);
+        }
+        match self.text() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }
     }
 }
 

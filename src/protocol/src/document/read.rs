@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{DUPLICATES, Document, ESCAPED, Entry, FRACTION, Frame, Kind, Node, SyntaxError};
+use memchr::{memchr, memchr_iter};
+
+use super::{DUPLICATES, Document, ESCAPED, Entry, FRACTION, Frame, Kind, Node, SyntaxError, name_hash};
+use crate::scan::{digit_run, plain_run};
 
 impl Document {
     pub(super) fn read_document(&mut self, text: &str) -> Result<(), Fault> {
@@ -71,7 +74,7 @@ impl Document {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip_space(&mut self, bytes: &[u8], mut at: usize) -> usize {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
             self.compact = false;
@@ -80,6 +83,7 @@ impl Document {
         at
     }
 
+    #[inline(always)]
     fn open(&mut self, kind: Kind, at: usize) {
         self.stack.push(Frame { entry: self.entries.len() as u32, names: 0 });
         // A container of scalars has depth 2.
@@ -107,6 +111,7 @@ impl Document {
     }
 
     /// Reads `"name":` and the space around it; gives the position of the value.
+    #[inline(always)]
     fn read_name(&mut self, text: &str, at: usize) -> Result<usize, Fault> {
         let bytes = text.as_bytes();
         match bytes.get(at) {
@@ -126,75 +131,85 @@ impl Document {
     }
 
     /// Remembers the name just read at `index` and marks the object when it had that name already.
+    #[inline(always)]
     fn note_name(&mut self, text: &str, index: usize) {
-        let Some(frame) = self.stack.last_mut() else { return };
-        let name = self.entries[index];
-        let bit = if name.flags & ESCAPED != 0 {
-            u64::MAX
+        let name = &mut self.entries[index];
+        let hash = if name.flags & ESCAPED == 0 {
+            name_hash(&text.as_bytes()[name.start as usize + 1..name.end as usize - 1])
         } else {
-            let raw = &text.as_bytes()[name.start as usize + 1..name.end as usize - 1];
-            let first = raw.first().copied().unwrap_or_default() as u32;
-            let middle = raw.get(raw.len() / 2).copied().unwrap_or_default() as u32;
-            let last = raw.last().copied().unwrap_or_default() as u32;
-            1 << ((raw.len() as u32 * 7 + first * 5 + middle * 3 + last * 11) & 63)
+            self.hash_of_escaped(text, index)
         };
+        self.entries[index].count = hash;
+        let Some(frame) = self.stack.last_mut() else { return };
+        let bit = 1 << (hash & 63);
         let seen = frame.names & bit != 0;
         frame.names |= bit;
-        let object = frame.entry;
-        if !seen || self.entries[object as usize].count > SEARCHED_MEMBERS {
+        if seen {
+            self.look_for_duplicate(text, index, hash);
+        }
+    }
+
+    #[cold]
+    fn hash_of_escaped(&self, text: &str, index: usize) -> u32 {
+        let name = Node { text, entries: &self.entries, index: index as u32, compact: false };
+        name_hash(name.as_str().unwrap_or_default().as_bytes())
+    }
+
+    #[inline(never)]
+    fn look_for_duplicate(&mut self, text: &str, index: usize, hash: u32) {
+        let Some(object) = self.stack.last().map(|frame| frame.entry as usize) else { return };
+        if self.entries[object].count > SEARCHED_MEMBERS {
             return;
         }
         let at = |index: usize| Node { text, entries: &self.entries, index: index as u32, compact: false };
-        let name = at(index).as_str();
-        let mut earlier = object as usize + 1;
+        let mut earlier = object + 1;
         while earlier < index {
-            if at(earlier).as_str() == name {
+            if self.entries[earlier].count == hash && at(earlier).as_str() == at(index).as_str() {
                 self.duplicates = true;
-                self.entries[object as usize].flags |= DUPLICATES;
+                self.entries[object].flags |= DUPLICATES;
                 return;
             }
             earlier = self.entries[earlier + 1].next as usize;
         }
     }
 
+    #[inline(always)]
     fn read_string(&mut self, bytes: &[u8], start: usize) -> Result<usize, Fault> {
-        let mut at = start + 1;
+        let (end, odd) = plain_run(bytes, start + 1);
+        if odd || bytes.get(end) != Some(&b'"') {
+            return self.read_unusual_string(bytes, start, end, odd);
+        }
+        self.leaf(Kind::String, 0, start, end + 1);
+        Ok(end + 1)
+    }
+
+    /// The rest of a string that is more than plain ASCII, or is none.
+    #[inline(never)]
+    fn read_unusual_string(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        mut at: usize,
+        mut odd: bool,
+    ) -> Result<usize, Fault> {
         let mut flags = 0;
-        let mut high = 0u8;
-        'text: loop {
-            while let Some(chunk) = bytes.get(at..at + 16) {
-                let (mut stop, mut upper) = (false, 0u8);
-                for &byte in chunk {
-                    stop |= (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-                    upper |= byte.wrapping_add(1);
+        loop {
+            match bytes.get(at) {
+                None => return Err(Fault::Exhausted),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    flags |= ESCAPED;
+                    let (end, more) = plain_run(bytes, self.read_escape(bytes, at)?);
+                    at = end;
+                    odd |= more;
                 }
-                if stop {
-                    break;
-                }
-                high |= upper;
-                at += 16;
-            }
-            loop {
-                match bytes.get(at) {
-                    None => return Err(Fault::Exhausted),
-                    Some(b'"') => break 'text,
-                    Some(b'\\') => {
-                        flags |= ESCAPED;
-                        at = self.read_escape(bytes, at)?;
-                        continue 'text;
-                    }
-                    Some(&byte) if byte < 0x20 => return Err(Fault::Control(byte, at)),
-                    Some(&byte) => {
-                        high |= byte.wrapping_add(1);
-                        at += 1;
-                    }
-                }
+                Some(&byte) => return Err(Fault::Control(byte, at)),
             }
         }
-        if high & 0x80 != 0 && self.compact {
+        if odd && self.compact {
             let inner = &bytes[start + 1..at];
-            let control = |pair: &[u8]| pair[0] == 0xC2 && pair[1] < 0xA0;
-            self.compact = !(inner.contains(&0x7F) || inner.windows(2).any(control));
+            let control = |at: usize| inner.get(at + 1).is_some_and(|&byte| byte < 0xA0);
+            self.compact = !(memchr(0x7F, inner).is_some() || memchr_iter(0xC2, inner).any(control));
         }
         self.leaf(Kind::String, flags, start, at + 1);
         Ok(at + 1)
@@ -262,6 +277,7 @@ impl Document {
         Ok(at)
     }
 
+    #[inline(always)]
     fn leaf(&mut self, kind: Kind, flags: u8, start: usize, end: usize) {
         let next = self.entries.len() as u32 + 1;
         self.entries.push(Entry { start: start as u32, end: end as u32, next, count: 0, kind, flags });
@@ -272,10 +288,7 @@ impl Document {
 const SEARCHED_MEMBERS: u32 = 48;
 
 fn read_digits(bytes: &[u8], start: usize) -> Result<usize, Fault> {
-    let mut at = start;
-    while let Some(b'0'..=b'9') = bytes.get(at) {
-        at += 1;
-    }
+    let at = digit_run(bytes, start);
     match bytes.get(at) {
         _ if at > start => Ok(at),
         None => Err(Fault::Exhausted),

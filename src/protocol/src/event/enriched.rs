@@ -1,5 +1,6 @@
 //! The arena that holds one enriched event.
 
+use crate::event::number::write_int;
 use crate::event::{COLUMN_COUNT, Column, write_float};
 use crate::time;
 
@@ -106,11 +107,17 @@ impl EnrichedEvent {
         result
     }
 
+    /// [`set_with`](EnrichedEvent::set_with) for what only appends.
+    #[inline]
+    fn append(&mut self, column: Column, write: impl FnOnce(&mut String)) {
+        let start = self.buffer.len();
+        write(&mut self.buffer);
+        self.spans[column.index()] = Self::span(start, self.buffer.len() - start);
+    }
+
     /// Sets a column to a decimal integer.
     pub fn set_int(&mut self, column: Column, value: i64) {
-        use std::fmt::Write;
-        // Writing to a String can not fail.
-        self.set_with(column, |out| write!(out, "{value}").is_ok());
+        self.append(column, |out| write_int(value, out));
     }
 
     /// Sets a flag column to `1` or `0`.
@@ -120,12 +127,12 @@ impl EnrichedEvent {
 
     /// Sets a column to a 32-bit float in its shortest form, Java style.
     pub fn set_float(&mut self, column: Column, value: f32) {
-        self.set_with(column, |out| write_float(value, out));
+        self.append(column, |out| write_float(value, out));
     }
 
     /// Sets a column to a time, `yyyy-MM-dd HH:mm:ss.SSS`.
     pub fn set_millis(&mut self, column: Column, millis: i64) {
-        self.set_with(column, |out| time::write_tsv(millis, out));
+        self.append(column, |out| time::write_tsv(millis, out));
     }
 
     /// Takes the value of a column away.
@@ -142,6 +149,21 @@ impl EnrichedEvent {
     /// An upper bound of the bytes all values take, for reserving room.
     pub fn size_hint(&self) -> usize {
         self.buffer.len() + COLUMN_COUNT
+    }
+
+    /// Where each column's text lies in the buffer, in column order, empty when unset.
+    #[inline]
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let buffer = self.buffer.as_bytes();
+        self.spans.iter().map(move |span| match span.len as usize {
+            0 => &[][..],
+            len => &buffer[span.start as usize..][..len],
+        })
+    }
+
+    /// The length of the TSV line in bytes.
+    pub fn tsv_len(&self) -> usize {
+        COLUMN_COUNT - 1 + self.spans.iter().map(|span| span.len as usize).sum::<usize>()
     }
 
     fn span(start: usize, len: usize) -> Span {

@@ -1,6 +1,25 @@
-//! Printing of 32-bit floats as Java does (enrich-core 4.2).
+//! Printing of numbers: 32-bit floats as Java does (enrich-core 4.2), and integers without the machinery of `fmt`.
 
 use std::fmt::Write;
+
+/// Appends decimal digits, after a minus sign if need be.
+pub(crate) fn write_int(value: i64, out: &mut String) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push('-');
+    }
+    out.push_str(std::str::from_utf8(&digits[start..]).unwrap_or_default());
+}
 
 /// Appends the shortest decimal text that identifies `value`: `37.751`, `-97.0`, with an exponent (`1.0E-4`) below
 /// 0.001 and from 10^7 up. `NaN` and `Infinity` print as these words.
@@ -37,6 +56,15 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_print_as_ever() {
+        for value in [0, 7, -7, 10, 1080, i64::MAX, i64::MIN] {
+            let mut out = String::new();
+            write_int(value, &mut out);
+            assert_eq!(out, value.to_string());
+        }
+    }
 
     #[test]
     fn floats_print_as_java_prints_them() {

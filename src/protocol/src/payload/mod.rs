@@ -49,7 +49,7 @@ pub struct CollectorPayload<'a> {
 /// Bytes as text, invalid UTF-8 replaced. Nearly all text is valid, for which this is several times faster than
 /// `String::from_utf8_lossy`.
 pub fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
+    match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     }
