@@ -4,6 +4,7 @@ mod accounting;
 mod browser;
 mod definitions;
 mod mistakes;
+mod original;
 mod outages;
 mod replay;
 mod restart;
