@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -135,25 +135,27 @@ impl Fill {
 /// One record in the buffer.
 struct Entry {
     record: Outgoing,
-    /// The record's share of `maxPendingBytes`.
-    room: OwnedSemaphorePermit,
-    done: oneshot::Sender<bool>,
+    /// The record's share of `maxPendingBytes`, taken from the buffer's room; given back for a batch at once.
+    room: u32,
+    /// Who waits; nobody does where requests are answered at once.
+    done: Option<oneshot::Sender<bool>>,
 }
 
 /// Resolves when its record is durable.
 #[derive(Debug)]
 pub struct Ticket {
     sink: &'static str,
-    stored: oneshot::Receiver<bool>,
+    stored: Option<oneshot::Receiver<bool>>,
 }
 
 impl Ticket {
-    /// Waits for the record's batch.
+    /// Waits for the record's batch; not with [`Durability::Memory`], where being in the buffer is all there is to wait for.
     ///
     /// # Errors
     /// [`CommitError::NotStored`] when the sink failed.
     pub async fn durable(self) -> Result<(), CommitError> {
-        match self.stored.await {
+        let Some(stored) = self.stored else { return Ok(()) };
+        match stored.await {
             Ok(true) => Ok(()),
             // A writer that panicked has dropped its end.
             Ok(false) | Err(_) => Err(CommitError::NotStored { sink: self.sink }),
@@ -169,6 +171,7 @@ pub struct Committer {
     room: Arc<Semaphore>,
     max_pending_bytes: usize,
     wait_for_room: Duration,
+    answers_at_once: bool,
     outstanding: Arc<AtomicUsize>,
     stop: Arc<Notify>,
     flusher: tokio::sync::Mutex<Option<JoinHandle<()>>>,
@@ -186,6 +189,7 @@ impl Committer {
             room: Arc::new(Semaphore::new(settings.max_pending_bytes)),
             max_pending_bytes: settings.max_pending_bytes,
             wait_for_room: settings.wait_for_room,
+            answers_at_once: settings.durability == Durability::Memory,
             outstanding: Arc::clone(&outstanding),
             stop: Arc::clone(&stop),
             flusher: tokio::sync::Mutex::new(None),
@@ -205,15 +209,15 @@ impl Committer {
         let closed = || CommitError::Closed { sink: self.sink };
         // A single record larger than all room takes all of it.
         let cost = (record.data.len() + record.partition_key.len() + OVERHEAD).min(self.max_pending_bytes) as u32;
-        let room = match Arc::clone(&self.room).try_acquire_many_owned(cost) {
-            Ok(room) => room,
-            Err(_) => timeout(self.wait_for_room, Arc::clone(&self.room).acquire_many_owned(cost))
+        let permit = match self.room.try_acquire_many(cost) {
+            Ok(permit) => permit,
+            Err(_) => timeout(self.wait_for_room, self.room.acquire_many(cost))
                 .await
                 .map_err(|_| full())?
                 .map_err(|_| closed())?,
         };
-        let (done, stored) = oneshot::channel();
-        let entry = Entry { record, room, done };
+        let (done, stored) = if self.answers_at_once { (None, None) } else { split(oneshot::channel()) };
+        let entry = Entry { record, room: cost, done };
         self.outstanding.fetch_add(1, Ordering::Relaxed);
         let queued = match self.queue.try_send(entry) {
             Ok(()) => Ok(()),
@@ -226,7 +230,10 @@ impl Committer {
             }
         };
         match queued {
-            Ok(()) => Ok(Ticket { sink: self.sink, stored }),
+            Ok(()) => {
+                permit.forget();
+                Ok(Ticket { sink: self.sink, stored })
+            }
             Err(error) => {
                 self.outstanding.fetch_sub(1, Ordering::Relaxed);
                 Err(error)
@@ -248,6 +255,10 @@ impl Committer {
         }
         self.outstanding.load(Ordering::Relaxed)
     }
+}
+
+fn split<S, R>((sender, receiver): (S, R)) -> (Option<S>, Option<R>) {
+    (Some(sender), Some(receiver))
 }
 
 /// Takes records out of the buffer and writes them in batches, until told to stop and the buffer is empty.
@@ -325,6 +336,18 @@ impl Written {
     }
 }
 
+/// Room that a batch takes until it is written, or its writer has panicked.
+struct Room<'a> {
+    of: &'a Semaphore,
+    taken: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.of.add_permits(self.taken);
+    }
+}
+
 struct Writer {
     name: &'static str,
     sink: Arc<dyn Sink>,
@@ -354,16 +377,13 @@ impl Writer {
         let count = batch.len();
         let mut records = Vec::with_capacity(count);
         let mut waiting = Vec::with_capacity(count);
-        let mut room: Option<OwnedSemaphorePermit> = None;
+        let mut room = Room { of: &self.room, taken: 0 };
         let mut bytes = 0;
         for entry in batch {
             bytes += entry.record.data.len();
+            room.taken += entry.room as usize;
             records.push(entry.record);
-            waiting.push(entry.done);
-            match &mut room {
-                Some(room) => room.merge(entry.room),
-                None => room = Some(entry.room),
-            }
+            waiting.extend(entry.done);
         }
         let written = match self.settings.durability {
             Durability::Stream | Durability::Spool => self.attempt(records).await,

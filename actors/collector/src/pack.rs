@@ -48,7 +48,8 @@ impl Sink for Pack {
         let rules = self.rules;
         // Milliseconds of work: not on an event loop.
         let packed = tokio::task::spawn_blocking(move || pack(&batch, rules)).await;
-        let unavailable = |error: &dyn std::fmt::Display| SinkError::Unavailable { reason: format!("compressing: {error}") };
+        let unavailable =
+            |error: &dyn std::fmt::Display| SinkError::Unavailable { reason: format!("compressing: {error}") };
         let packed = packed.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))?;
         let (records, places): (Vec<Outgoing>, Vec<Vec<usize>>) = packed.into_iter().unzip();
         match self.sink.put(records, None).await {

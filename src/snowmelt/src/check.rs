@@ -236,7 +236,7 @@ fn collector_needs(config: &CollectorConfig) -> Vec<String> {
     if statsd.enabled {
         needs.push(format!("to send metrics to StatsD at {}:{} (UDP)", statsd.hostname, statsd.port));
     }
-    for queue in config.streams.good.sqs_good_buffer.iter().chain(&config.streams.bad.sqs_bad_buffer) {
+    for queue in config.good_queue().into_iter().chain(config.bad_queue()) {
         needs.push(format!(
             "to send to the queue {queue} of SQS (sqs:SendMessage, sqs:GetQueueUrl), with credentials of the AWS SDK's default chain"
         ));

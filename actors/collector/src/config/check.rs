@@ -48,12 +48,6 @@ impl CollectorConfig {
         require((1..=22).contains(&level), "compression.zstdCompressionLevel", "is not within 1 to 22")?;
         let level = compression.gzip_compression_level;
         require((0..=9).contains(&level), "compression.gzipCompressionLevel", "is not within 0 to 9")?;
-        for (key, queue) in [
-            ("streams.good.sqsGoodBuffer", &self.streams.good.sqs_good_buffer),
-            ("streams.bad.sqsBadBuffer", &self.streams.bad.sqs_bad_buffer),
-        ] {
-            require(queue.as_deref() != Some(""), key, "is empty; leave it out for no overflow queue")?;
-        }
         let statsd = &self.monitoring.metrics.statsd;
         let period = statsd.period;
         require(!statsd.enabled || !period.is_zero(), "monitoring.metrics.statsd.period", "is zero")?;
@@ -122,7 +116,6 @@ mod tests {
             (serde_json::json!({"cors": {"allowedHeaders": ["a, b"]}}), "cors.allowedHeaders"),
             (serde_json::json!({"clientAddressHeader": ""}), "clientAddressHeader"),
             (serde_json::json!({"compression": {"zstdCompressionLevel": 99}}), "compression.zstdCompressionLevel"),
-            (serde_json::json!({"streams": {"good": {"sqsGoodBuffer": ""}}}), "streams.good.sqsGoodBuffer"),
             (serde_json::json!({"durability": "spool", "spool": {"maxBytes": 1_000_000}}), "spool.maxBytes"),
         ] {
             assert_eq!(key_of(config).as_deref(), Some(key));

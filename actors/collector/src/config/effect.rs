@@ -76,8 +76,8 @@ fn not_as_configured(key: &str, config: &CollectorConfig) -> Option<&'static str
     }
     let (name, key) = key.strip_prefix("streams.")?.split_once('.')?;
     let queue = match name {
-        "good" => &config.streams.good.sqs_good_buffer,
-        _ => &config.streams.bad.sqs_bad_buffer,
+        "good" => config.good_queue(),
+        _ => config.bad_queue(),
     };
     match (name, key) {
         (_, "buffer.timeLimit") if config.durability != Durability::Memory => {

@@ -22,9 +22,11 @@ impl JavaOptions {
             .iter()
             .filter_map(|variable| environment.get(*variable))
             .flat_map(|options| words(options))
-            .filter_map(|word| word.strip_prefix("-D").map(|property| property.split_once('=').unwrap_or((property, ""))).map(
-                |(key, value)| (key.to_owned(), value.to_owned()),
-            ))
+            .filter_map(|word| {
+                word.strip_prefix("-D")
+                    .map(|property| property.split_once('=').unwrap_or((property, "")))
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            })
             .collect();
         if properties.iter().any(|(key, value)| key == "config.override_with_env_vars" && value == "true") {
             let mut forced: Vec<(String, String)> = environment
@@ -39,11 +41,7 @@ impl JavaOptions {
 
     /// The file of a key store.
     pub(super) fn key_store(&self) -> Option<&str> {
-        self.properties
-            .iter()
-            .rev()
-            .find(|(key, _)| key == "javax.net.ssl.keyStore")
-            .map(|(_, value)| value.as_str())
+        self.properties.iter().rev().find(|(key, _)| key == "javax.net.ssl.keyStore").map(|(_, value)| value.as_str())
     }
 
     /// Lays the settings among the properties over a configuration; `known` are the names at its top.

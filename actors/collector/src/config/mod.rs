@@ -146,6 +146,16 @@ impl Default for CollectorConfig {
 }
 
 impl CollectorConfig {
+    /// The overflow queue of good records, by name or URL; an empty text names none.
+    pub fn good_queue(&self) -> Option<&str> {
+        self.streams.good.sqs_good_buffer.as_deref().filter(|queue| !queue.is_empty())
+    }
+
+    /// The overflow queue of bad records, likewise.
+    pub fn bad_queue(&self) -> Option<&str> {
+        self.streams.bad.sqs_bad_buffer.as_deref().filter(|queue| !queue.is_empty())
+    }
+
     /// Host and port to listen on.
     pub fn address(&self) -> (&str, u16) {
         (&self.interface, if self.ssl.enable { self.ssl.port } else { self.port })

@@ -1,6 +1,6 @@
 //! Cookies: reading the request's, writing the answer's, and what of them a payload keeps (2.2 to 2.6, 3.2).
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use regex::Regex;
 
@@ -111,7 +111,10 @@ impl CookieRules {
         }
         let domain = self.domain(head);
         let mut line = |name: &str, http_only: bool| {
-            let mut text = String::with_capacity(192);
+            let domain_length = domain.map_or(0, |domain| "; Domain=".len() + domain.len());
+            let length = name.len() + value.len() + "=; Expires=".len() + DATE_LENGTH + domain_length + self.tail.len();
+            // Exactly: it becomes the header's value as it is.
+            let mut text = String::with_capacity(length + if http_only { "; HttpOnly".len() } else { 0 });
             text.push_str(name);
             text.push('=');
             text.push_str(value);
@@ -165,35 +168,51 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// What a payload keeps of a `Cookie` header: spaces removed, pieces of cookie octets only, joined by `;`. None = nothing is left.
 pub fn payload_cookie_header(value: &[u8]) -> Option<String> {
-    let mut kept = String::with_capacity(value.len());
-    let mut pieces: Vec<&[u8]> = value.split(|&byte| byte == b';').collect();
-    let blank = |piece: &[u8]| piece.iter().all(|&byte| byte == b' ');
-    while pieces.last().is_some_and(|piece| blank(piece)) {
-        pieces.pop();
-    }
+    let mut kept = Vec::with_capacity(value.len());
+    let any = push_payload_cookies(value, &mut kept);
+    any.then(|| String::from_utf8(kept).expect("cookie octets are ASCII"))
+}
+
+/// Appends what a payload keeps of a `Cookie` header; whether that is anything.
+pub(super) fn push_payload_cookies(value: &[u8], out: &mut Vec<u8>) -> bool {
+    // Empty pieces count between others, but not at the end.
+    let end = value.iter().rposition(|&byte| byte != b' ' && byte != b';').map_or(0, |last| last + 1);
+    let start = out.len();
     let mut first = true;
-    for piece in pieces {
-        if !piece.iter().all(|&byte| byte == b' ' || is_cookie_octet(byte)) {
+    for piece in value[..end].split(|&byte| byte == b';') {
+        if !piece.iter().all(|&byte| byte == b' ' || COOKIE_OCTETS[usize::from(byte)]) {
             continue;
         }
         if !first {
-            kept.push(';');
+            out.push(b';');
         }
         first = false;
-        kept.extend(piece.iter().filter(|&&byte| byte != b' ').map(|&byte| char::from(byte)));
+        match memchr::memchr(b' ', piece) {
+            None => out.extend_from_slice(piece),
+            Some(_) => out.extend(piece.iter().filter(|&&byte| byte != b' ')),
+        }
     }
-    (!kept.is_empty()).then_some(kept)
+    out.len() > start
 }
 
-/// RFC 6265, 4.1.1.
-fn is_cookie_octet(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
-}
+/// Which bytes are cookie octets (RFC 6265, 4.1.1).
+const COOKIE_OCTETS: [bool; 256] = {
+    let mut octets = [false; 256];
+    let mut byte = 0x21_u8;
+    while byte < 0x7f {
+        octets[byte as usize] = !matches!(byte, b'"' | b',' | b';' | b'\\');
+        byte += 1;
+    }
+    octets
+};
+
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// Length of a date.
+const DATE_LENGTH: usize = "Fri, 03 Apr 2026 10:00:00 GMT".len();
 
 /// Appends an RFC 1123 date in whole seconds: `Fri, 03 Apr 2026 10:00:00 GMT`.
 fn write_http_date(millis: i64, out: &mut String) {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     // Four-digit years only; no browser reads others.
     let seconds = millis.div_euclid(1000).clamp(-62_135_596_800, 253_402_300_799);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -207,16 +226,22 @@ fn write_http_date(millis: i64, out: &mut String) {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = (shifted_month + 2) % 12;
     let year = year_of_era + era * 400 + i64::from(month < 2);
-    write!(
-        out,
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month as usize],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-    .expect("writing to a String cannot fail");
+    // By hand: `write!` takes as long as all else that is done for an answer.
+    let two = |out: &mut String, number: i64, after: &str| {
+        out.push(char::from(b'0' + (number / 10) as u8));
+        out.push(char::from(b'0' + (number % 10) as u8));
+        out.push_str(after);
+    };
+    out.push_str(DAYS[days.rem_euclid(7) as usize]);
+    out.push_str(", ");
+    two(out, day, " ");
+    out.push_str(MONTHS[month as usize]);
+    out.push(' ');
+    two(out, year / 100, "");
+    two(out, year % 100, " ");
+    two(out, second / 3600, ":");
+    two(out, second / 60 % 60, ":");
+    two(out, second % 60, " GMT");
 }
 
 #[cfg(test)]

@@ -27,12 +27,22 @@ pub(super) fn names(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// The first value of a parameter. An empty one counts, a name without `=` does not.
-pub(super) fn first_value(query: &str, name: &str) -> Option<String> {
-    pairs(query).find_map(|(found, value)| {
-        let value = value?;
-        // Most names are plain: decoding is for the rest.
-        (found == name || (found.contains('%') && decode(found) == name)).then(|| decode(value).into_owned())
-    })
+pub(super) fn first_value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let bytes = query.as_bytes();
+    let mut start = 0;
+    // Every request is searched for a parameter that hardly any has: what begins otherwise is passed over.
+    let may_be = |byte: &u8| *byte == b'%' || name.as_bytes().first() == Some(byte);
+    while start < bytes.len() {
+        let end = memchr::memchr2(b'&', b';', &bytes[start..]).map_or(bytes.len(), |at| start + at);
+        if may_be(&bytes[start])
+            && let Some((found, value)) = query[start..end].split_once('=')
+            && (found == name || (found.contains('%') && decode(found) == name))
+        {
+            return Some(decode(value));
+        }
+        start = end + 1;
+    }
+    None
 }
 
 #[cfg(test)]

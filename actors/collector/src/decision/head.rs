@@ -34,11 +34,18 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Appends header bytes as text: each byte is one character, as ISO-8859-1 has it (1.12).
-pub(super) fn push_latin1(bytes: &[u8], out: &mut String) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => out.push_str(text),
-        _ => out.extend(bytes.iter().map(|&byte| char::from(byte))),
+/// Appends header bytes as UTF-8: each byte is one character, as ISO-8859-1 has it (1.12).
+pub(super) fn push_latin1(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.is_ascii() {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for &byte in bytes {
+        if byte.is_ascii() {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[0xc0 | byte >> 6, 0x80 | byte & 0x3f]);
+        }
     }
 }
 
@@ -47,5 +54,18 @@ pub(super) fn latin1(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => text.into(),
         _ => bytes.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_one_character() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut out = Vec::new();
+        push_latin1(&bytes, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), latin1(&bytes));
     }
 }

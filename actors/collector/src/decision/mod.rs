@@ -17,6 +17,8 @@ mod route;
 mod size;
 mod split;
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 pub use answer::Answer;
@@ -90,7 +92,7 @@ impl Core {
     }
 
     /// Finds the rule for a request (1.1); the first that matches wins.
-    pub fn route(&self, head: &Head<'_>) -> Route {
+    pub fn route<'a>(&'a self, head: &Head<'a>) -> Route<'a> {
         self.router.route(head, &self.templates)
     }
 
@@ -121,7 +123,7 @@ impl Core {
 
     /// The records could not be made durable: the client shall try again. Carries CORS headers, so that scripts see it.
     pub fn unavailable(&self, head: &Head<'_>) -> Answer {
-        self.templates.unavailable(&origin::allowed_origin(head))
+        self.templates.unavailable(origin::allowed_origin(head))
     }
 
     /// Decides about a tracking request. `body` is empty for the pixel flavour; `now_ms` is the time after the body was read;
@@ -129,7 +131,7 @@ impl Core {
     pub fn track(
         &self,
         head: &Head<'_>,
-        tracking: &Tracking,
+        tracking: &Tracking<'_>,
         body: &[u8],
         now_ms: i64,
         new_id: &mut dyn FnMut() -> Uuid,
@@ -139,15 +141,15 @@ impl Core {
         let query = tracking.query.as_deref().unwrap_or("");
         let bouncing = self.bounce_name.as_deref().is_some_and(|name| form::names(query).any(|found| found == name));
         let (network_user_id, source) = if anonymous {
-            (ANONYMOUS_ID.to_owned(), IdSource::Anonymous)
+            (Cow::Borrowed(ANONYMOUS_ID), IdSource::Anonymous)
         } else if let Some(id) = form::first_value(query, "nuid") {
             (id, IdSource::Query)
         } else if let Some(id) = request_cookies.id {
-            (id.into_owned(), IdSource::Cookie)
+            (id, IdSource::Cookie)
         } else if bouncing {
-            (self.bounce_fallback.clone(), IdSource::BounceFallback)
+            (Cow::Borrowed(self.bounce_fallback.as_str()), IdSource::BounceFallback)
         } else {
-            (new_id().to_string(), IdSource::Fresh)
+            (Cow::Owned(new_id().to_string()), IdSource::Fresh)
         };
 
         let bounce = self.bounce_name.as_deref().filter(|_| {
@@ -169,7 +171,7 @@ impl Core {
         if tracking.flavour == Flavour::Pixel {
             answer.push_static("Cache-Control", "no-cache, no-store, must-revalidate");
         }
-        answer.push("Access-Control-Allow-Origin", origin::allowed_origin(head));
+        answer.push_origin(origin::allowed_origin(head));
         answer.push_static("Access-Control-Allow-Credentials", "true");
 
         let mut decision = Decision { answer, good: Vec::new(), bad: Vec::new() };

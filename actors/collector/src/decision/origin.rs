@@ -15,8 +15,8 @@ pub(super) fn origins<'a>(head: &Head<'a>) -> impl Iterator<Item = Origin<'a>> +
 }
 
 /// `Access-Control-Allow-Origin`: the first usable origin, else `*`.
-pub(super) fn allowed_origin(head: &Head<'_>) -> String {
-    origins(head).next().map_or_else(|| "*".to_owned(), |origin| origin.text.to_owned())
+pub(super) fn allowed_origin<'a>(head: &Head<'a>) -> &'a str {
+    origins(head).next().map_or("*", |origin| origin.text)
 }
 
 fn parse(text: &str) -> Option<Origin<'_>> {

@@ -24,7 +24,7 @@ impl RedirectRules {
     pub(super) fn answer(&self, templates: &Templates, query: &str, network_user_id: &str) -> Answer {
         let target = form::first_value(query, "u").map(|target| match &self.placeholder {
             Some(placeholder) => target.replace(placeholder.as_str(), network_user_id),
-            None => target,
+            None => target.into_owned(),
         });
         match target.filter(|target| self.allowed(target)) {
             Some(target) => {

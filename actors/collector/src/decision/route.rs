@@ -18,13 +18,13 @@ pub enum Flavour {
 
 /// A request to be tracked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tracking {
+pub struct Tracking<'a> {
     /// How.
     pub flavour: Flavour,
     /// The effective path: decoded and mapped.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// The raw query string; none = no `?`.
-    pub query: Option<String>,
+    pub query: Option<Cow<'a, str>>,
     /// Whether the answer sends the client on to `u` (1.7).
     pub redirect: bool,
     /// Host of an absolute-form request target.
@@ -33,7 +33,7 @@ pub struct Tracking {
 
 /// What is to be done with a request.
 #[derive(Debug)]
-pub enum Route {
+pub enum Route<'a> {
     /// Answer at once.
     Answer(Answer),
     /// `/health`.
@@ -41,7 +41,7 @@ pub enum Route {
     /// `/sink-health`.
     SinkHealth,
     /// Track; for [`Flavour::Post`] the body is to be read first.
-    Track(Tracking),
+    Track(Tracking<'a>),
 }
 
 /// The parts of a request target.
@@ -79,7 +79,10 @@ fn scheme_end(target: &[u8]) -> Option<usize> {
 }
 
 /// Raw bytes of a target as text: nothing is lost, since a byte that is not UTF-8 gets percent-encoded.
-pub(super) fn raw_text(bytes: &[u8]) -> String {
+pub(super) fn raw_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -87,7 +90,7 @@ pub(super) fn raw_text(bytes: &[u8]) -> String {
             text.push_str(percent_encoding::percent_encode_byte(byte));
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// The routing table of a configuration.
@@ -102,7 +105,8 @@ impl Router {
         Self { default_redirect: config.enable_default_redirect, paths: config.paths.clone() }
     }
 
-    pub(super) fn route(&self, head: &Head<'_>, templates: &Templates) -> Route {
+    /// The rule for a request. What it gives borrows from the request or, where a path is mapped, from the table.
+    pub(super) fn route<'a>(&'a self, head: &Head<'a>, templates: &Templates) -> Route<'a> {
         let target = Target::parse(head.target);
         let segments = Segments::of(target.path);
         if matches!(&segments, Segments::Two(first, _) if first == "r") && !self.default_redirect {
@@ -132,17 +136,21 @@ impl Router {
         Route::Answer(answer.unwrap_or_else(|| templates.text(404, "Not found")))
     }
 
-    fn tracking(&self, flavour: Flavour, vendor: &str, version: &str, target: &Target<'_>) -> Tracking {
-        let path = format!("/{vendor}/{version}");
-        match self.paths.get(&path) {
-            Some(mapped) => tracking(flavour, mapped.clone(), mapped.starts_with("/r/"), target),
+    fn tracking<'a>(&'a self, flavour: Flavour, vendor: &str, version: &str, target: &Target<'a>) -> Tracking<'a> {
+        let path = match std::str::from_utf8(target.path) {
+            // What holds no escape is decoded already.
+            Ok(path) if !path.contains('%') => Cow::Borrowed(path),
+            _ => Cow::Owned(format!("/{vendor}/{version}")),
+        };
+        match self.paths.get(path.as_ref()) {
+            Some(mapped) => tracking(flavour, Cow::Borrowed(mapped), mapped.starts_with("/r/"), target),
             // By its segment, not by the decoded path: `/r%2Ftp2/x` must not slip past `enableDefaultRedirect` (8.2, 1).
             None => tracking(flavour, path, vendor == "r", target),
         }
     }
 }
 
-fn tracking(flavour: Flavour, path: String, redirect: bool, target: &Target<'_>) -> Tracking {
+fn tracking<'a>(flavour: Flavour, path: Cow<'a, str>, redirect: bool, target: &Target<'a>) -> Tracking<'a> {
     let authority_host = target.authority.map(|authority| host_of(&raw_text(authority)).to_owned());
     Tracking { flavour, path, query: target.query.map(raw_text), redirect, authority_host }
 }

@@ -48,6 +48,9 @@ pub struct QueueError {
 /// A queue of messages.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
+    /// Its name or URL, for messages.
+    fn name(&self) -> &str;
+
     /// Sends at most ten records, each as one message. Gives the places of those that were not taken; all others are durable.
     ///
     /// # Errors
@@ -118,17 +121,18 @@ impl Overflow {
         }
         let trying = async {
             let mut pause = self.backoff.min_backoff;
-            for attempt in 1.. {
+            let mut left = attempts;
+            loop {
+                left -= 1;
                 // The data are shared, not copied.
                 match self.stream.put(batch.to_vec(), producer).await {
                     taken @ (Ok(()) | Err(SinkError::Refused(_))) => return Ok(taken),
-                    Err(error) if attempt >= attempts => return Err(error),
+                    Err(error) if left == 0 => return Err(error),
                     Err(error) => tracing::debug!(sink = self.name, %error, "the stream took no records; trying again"),
                 }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 pause = self.next_pause(pause);
             }
-            Err(SinkError::TimedOut { millis: 0 })
         };
         let tried = timeout(self.stream_patience, trying).await;
         let tried = tried.unwrap_or(Err(SinkError::TimedOut { millis: self.stream_patience.as_millis() as u64 }));
@@ -199,7 +203,10 @@ impl Overflow {
                 Ok(refused) => {
                     let count = refused.len();
                     records = refused.into_iter().filter_map(|index| records.get(index).cloned()).collect();
-                    QueueError { queue: "of overflow".to_owned(), reason: format!("{count} messages were not taken") }
+                    QueueError {
+                        queue: self.queue.name().to_owned(),
+                        reason: format!("{count} messages were not taken"),
+                    }
                 }
                 Err(error) => error,
             };
@@ -261,7 +268,9 @@ impl Sink for Overflow {
                 Some(Ok(())) => {}
                 // Their places in the batch are not those in this call: the whole batch is told, and comes again.
                 Some(Err(error)) => return Err(SinkError::Unavailable { reason: error.to_string() }),
-                None => return Err(SinkError::Unavailable { reason: "records too large for the queue wait".to_owned() }),
+                None => {
+                    return Err(SinkError::Unavailable { reason: "records too large for the queue wait".to_owned() });
+                }
             }
         }
         self.overflow(small).await.map_err(|error| SinkError::Unavailable { reason: error.to_string() })

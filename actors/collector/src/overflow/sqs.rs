@@ -99,13 +99,22 @@ fn origin(queue: &str) -> Option<&str> {
 
 #[async_trait]
 impl Queue for SqsQueue {
+    fn name(&self) -> &str {
+        &self.queue
+    }
+
     async fn send(&self, records: &[Outgoing]) -> Result<Vec<usize>, QueueError> {
         let entries: Result<Vec<_>, _> =
             records.iter().enumerate().map(|(index, record)| self.entry(index, record)).collect();
         let call = self.client.send_message_batch().queue_url(self.url().await?).set_entries(Some(entries?));
         let sent = call.send().await.map_err(|error| self.error(error))?;
         for failed in sent.failed() {
-            tracing::debug!(queue = self.queue, code = failed.code(), message = failed.message(), "a message was not taken");
+            tracing::debug!(
+                queue = self.queue,
+                code = failed.code(),
+                message = failed.message(),
+                "a message was not taken"
+            );
         }
         Ok(sent.failed().iter().filter_map(|failed| failed.id().parse().ok()).collect())
     }

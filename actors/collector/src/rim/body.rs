@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use actix_web::web;
+use actix_http::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
@@ -19,7 +19,7 @@ pub(super) enum BodyError {
 }
 
 /// Reads a body of less than `limit` bytes. `declared` is the `Content-Length`: what announces too much is refused unread.
-pub(super) async fn read(mut payload: web::Payload, declared: Option<u64>, limit: usize) -> Result<Bytes, BodyError> {
+pub(super) async fn read(mut payload: Payload, declared: Option<u64>, limit: usize) -> Result<Bytes, BodyError> {
     if declared.is_some_and(|length| length >= limit as u64) {
         return Err(BodyError::TooLarge);
     }
@@ -50,7 +50,7 @@ pub(super) async fn decompress(body: Bytes, limit: usize) -> Result<Bytes, BodyE
         return gunzip(&body, limit).map(|inflated| inflated.unwrap_or(body));
     }
     let compressed = body.clone();
-    match web::block(move || gunzip(&compressed, limit)).await {
+    match tokio::task::spawn_blocking(move || gunzip(&compressed, limit)).await {
         Ok(inflated) => inflated.map(|inflated| inflated.unwrap_or(body)),
         Err(_) => Err(BodyError::Broken),
     }

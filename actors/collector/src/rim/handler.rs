@@ -93,13 +93,7 @@ pub(super) async fn handle(mut request: Request, state: Arc<State>) -> Result<Re
     Ok(respond(answer))
 }
 
-async fn answer(
-    raw: &RawHead,
-    peer: IpAddr,
-    payload: Payload,
-    state: &State,
-    timer: &mut Option<Timer>,
-) -> Answer {
+async fn answer(raw: &RawHead, peer: IpAddr, payload: Payload, state: &State, timer: &mut Option<Timer>) -> Answer {
     let headers: Vec<Header<'_>> = raw.headers().collect();
     let head = raw.borrow(&headers, peer);
     let tracking = match state.core.route(&head) {

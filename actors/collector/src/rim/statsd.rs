@@ -51,11 +51,7 @@ impl Requests {
             micros: std::array::from_fn(|_| AtomicU32::new(0)),
         };
         let row = || statuses.iter().map(series).collect();
-        Self {
-            active: AtomicI64::new(0),
-            canceled: AtomicU64::new(0),
-            series: METHODS.iter().map(|_| row()).collect(),
-        }
+        Self { active: AtomicI64::new(0), canceled: AtomicU64::new(0), series: METHODS.iter().map(|_| row()).collect() }
     }
 
     /// A request begins.
@@ -161,17 +157,8 @@ impl Statsd {
         if !statsd.enabled {
             return None;
         }
-        let requests = Arc::new(Requests::new(&[
-            200,
-            302,
-            400,
-            404,
-            408,
-            413,
-            503,
-            config.root_response.status_code,
-            500,
-        ]));
+        let requests =
+            Arc::new(Requests::new(&[200, 302, 400, 404, 408, 413, 503, config.root_response.status_code, 500]));
         let (stop, stopped) = oneshot::channel();
         let sender = tokio::spawn(send_all(Arc::clone(&requests), statsd.clone(), stopped));
         Some(Self { requests, stop, sender })

@@ -38,6 +38,10 @@ impl MemoryQueue {
 
 #[async_trait]
 impl Queue for MemoryQueue {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
     async fn send(&self, records: &[Outgoing]) -> Result<Vec<usize>, QueueError> {
         self.find().await?;
         let refused = self.refuse.swap(0, Ordering::Relaxed).min(records.len());
@@ -47,7 +51,7 @@ impl Queue for MemoryQueue {
 
     async fn find(&self) -> Result<(), QueueError> {
         if self.down.load(Ordering::Relaxed) {
-            return Err(QueueError { queue: "memory".to_owned(), reason: "switched off".to_owned() });
+            return Err(QueueError { queue: self.name().to_owned(), reason: "switched off".to_owned() });
         }
         Ok(())
     }

@@ -3,10 +3,12 @@
 mod error;
 mod text;
 mod thrift;
+mod writer;
 
 use std::borrow::Cow;
 
 pub use error::DecodeError;
+pub use writer::{PayloadWriter, StringsWriter};
 
 /// The schema that every payload we write names; readers accept `1-0-<any>`.
 pub const SCHEMA: &str = "iglu:com.snowplowanalytics.snowplow/CollectorPayload/thrift/1-0-0";

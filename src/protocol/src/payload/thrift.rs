@@ -4,18 +4,18 @@ use std::borrow::Cow;
 
 use crate::payload::{CollectorPayload, DecodeError};
 
-const STOP: u8 = 0;
+pub(super) const STOP: u8 = 0;
 const BOOL: u8 = 2;
 const BYTE: u8 = 3;
 const DOUBLE: u8 = 4;
 const I16: u8 = 6;
 const I32: u8 = 8;
-const I64: u8 = 10;
-const STRING: u8 = 11;
+pub(super) const I64: u8 = 10;
+pub(super) const STRING: u8 = 11;
 const STRUCT: u8 = 12;
 const MAP: u8 = 13;
 const SET: u8 = 14;
-const LIST: u8 = 15;
+pub(super) const LIST: u8 = 15;
 
 /// Unknown fields nested deeper are refused: skipping recurses.
 const MAX_SKIP_DEPTH: u32 = 64;

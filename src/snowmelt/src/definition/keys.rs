@@ -79,7 +79,12 @@ pub const KEYS: &[Key] = &[
     required("collector", "listen", Address, "where trackers send to"),
     required("collector", "good", Text, "the stream of collector payloads"),
     required("collector", "bad", Text, "the stream of what is too large"),
-    key("collector", "config", Path, "the original's config.hocon, or the same keys in TOML or JSON"),
+    key(
+        "collector",
+        "config",
+        Path,
+        "the original's config.hocon, or the same keys in TOML or JSON, for all but its address and streams",
+    ),
     key("collector", "settings", Free, "keys of the collector's own configuration, over `config`"),
     required("source", "stream", Text, "the stream that is read"),
     key(

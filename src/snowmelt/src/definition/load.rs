@@ -159,7 +159,9 @@ fn take_over(original: &OriginalCollector, loaded: &mut Vec<Loaded>, problems: &
             let text = original.definition();
             let sections = vec!["name".to_owned(), "collector".to_owned()];
             let (path, name) = (original.file().to_owned(), Some(original.name().to_owned()));
-            loaded.push(Loaded { path, text, root: false, name, sections });
+            // The backend of a process is set in its first file.
+            let root = loaded.is_empty();
+            loaded.push(Loaded { path, text, root, name, sections });
         }
         [one] => match original.instead_of(&one.text) {
             Ok(text) => one.text = text,

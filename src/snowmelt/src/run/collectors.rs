@@ -22,7 +22,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// The running collectors.
 pub struct Collectors {
-    addresses: Vec<SocketAddr>,
+    urls: Vec<String>,
     stop: watch::Sender<bool>,
     servers: JoinSet<(String, Result<(), CollectorError>)>,
     ways: Vec<Way>,
@@ -94,22 +94,20 @@ fn sink_clock(clock: &Clock) -> snowmelt_collector::Clock {
 /// Starts every collector on its listener.
 pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock) -> Outcome<Collectors> {
     let (stop, _) = watch::channel(false);
-    let (addresses, servers, ways, stop_within) = (Vec::new(), JoinSet::new(), Vec::new(), Duration::ZERO);
-    let mut collectors = Collectors { addresses, stop, servers, ways, stop_within };
+    let (urls, servers, ways, stop_within) = (Vec::new(), JoinSet::new(), Vec::new(), Duration::ZERO);
+    let mut collectors = Collectors { urls, stop, servers, ways, stop_within };
     for (Prepared { name, config, good, bad }, listener) in prepared.into_iter().zip(listeners) {
         let address = listener.local_addr().map_err(|error| Trouble::machine("collector", error))?;
-        collectors.addresses.push(address);
+        let scheme = if config.ssl.enable { "https" } else { "http" };
+        collectors.urls.push(format!("{scheme}://{address}"));
+        if config.ssl.enable && config.ssl.redirect {
+            collectors.redirect_to_https(&name, SocketAddr::new(address.ip(), config.port), address.port())?;
+        }
         collectors.ways.extend([good.clone(), bad.clone()]);
         // Connections end, then records: each by the deadline.
         let within = config.pre_termination_period + 2 * config.termination_deadline + STOP_GRACE;
         collectors.stop_within = collectors.stop_within.max(within);
-        let mut stopped = collectors.stop.subscribe();
-        let shutdown = async move {
-            // A sender that is gone means the same as one that says stop.
-            if stopped.wait_for(|stop| *stop).await.is_err() {
-                tracing::debug!("the node is gone");
-            }
-        };
+        let shutdown = collectors.stopped();
         let now = sink_clock(clock);
         collectors.servers.spawn_local(async move {
             let deadline = config.termination_deadline;
@@ -124,9 +122,32 @@ pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock
 }
 
 impl Collectors {
+    /// Resolves when they have to stop.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopped = self.stop.subscribe();
+        async move {
+            // A sender that is gone means the same as one that says stop.
+            if stopped.wait_for(|stop| *stop).await.is_err() {
+                tracing::debug!("the node is gone");
+            }
+        }
+    }
+
+    /// Sends plain HTTP at `address` on to HTTPS on `port`.
+    fn redirect_to_https(&mut self, collector: &str, address: SocketAddr, port: u16) -> Outcome {
+        let listener = TcpListener::bind(address).map_err(|error| {
+            let hint = "choose another port with --set collector.settings.port=PORT";
+            Trouble::machine(&format!("collector {collector} can't listen on {address} for plain HTTP; {hint}"), error)
+        })?;
+        let (name, stopped) = (format!("{collector} (plain HTTP)"), self.stopped());
+        self.servers
+            .spawn_local(async move { (name, snowmelt_collector::redirect_to_https(listener, port, stopped).await) });
+        Ok(())
+    }
+
     /// Where the first one listens.
     pub fn url(&self) -> Option<String> {
-        self.addresses.first().map(|address| format!("http://{address}"))
+        self.urls.first().cloned()
     }
 
     /// Whether they take what is sent.

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::cli::DefinitionArgs;
 use crate::definition::model::{Definition, Work};
-use crate::definition::{Overrides, Plan, load};
+use crate::definition::{OriginalCollector, Overrides, Plan, load};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
 use crate::run::groups::{ShardGroups, Tuning};
@@ -37,7 +37,11 @@ pub fn run(args: &DefinitionArgs) -> Outcome {
     if let Some(data_dir) = &args.data_dir {
         overrides.push("backend.data_dir", data_dir.display().to_string(), "--data-dir");
     }
-    let plan = load(&args.files, &overrides)?;
+    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
+    let plan = load(&args.files, original.as_ref(), &overrides)?;
+    for note in original.iter().flat_map(OriginalCollector::notes) {
+        tracing::warn!("{note}");
+    }
     actix_rt::System::new().block_on(node(plan))
 }
 

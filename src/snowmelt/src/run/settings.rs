@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use snowmelt_collector::CollectorConfig;
+use snowmelt_collector::config::ConfigProblem;
 use snowmelt_enrich::Enrich;
 use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
@@ -102,7 +103,7 @@ pub fn s3_loader(sink: &LoadSink, file: &Path) -> Outcome<S3LoaderConfig> {
         .map_err(|error| Trouble::user(format!("{}: sink: {}", file.display(), explain(&error))))
 }
 
-/// A collector's configuration: its file, then the keys of the definition over it.
+/// A collector's configuration: its file, then the keys of the definition over it. Where it listens and writes is the definition's.
 pub fn collector(collect: &Collect) -> Outcome<CollectorConfig> {
     let mut document = match &collect.config {
         Some(file) => read_settings(file)?,
@@ -111,8 +112,14 @@ pub fn collector(collect: &Collect) -> Outcome<CollectorConfig> {
     merge(&mut document, &collect.settings);
     let name =
         collect.config.as_ref().map_or_else(|| "collector.settings".to_owned(), |file| file.display().to_string());
-    let config: CollectorConfig =
-        serde_json::from_value(document).map_err(|error| Trouble::user(format!("{name}: {error}")))?;
+    let told = |problem: &ConfigProblem| format!("{name}: {problem}");
+    let mut config =
+        CollectorConfig::from_value(document).map_err(|problems| Trouble::User(problems.iter().map(told).collect()))?;
+    config.interface = collect.listen.ip().to_string();
+    let port = if config.ssl.enable { &mut config.ssl.port } else { &mut config.port };
+    *port = collect.listen.port();
+    config.streams.good.name = Some(collect.good.clone());
+    config.streams.bad.name = Some(collect.bad.clone());
     config.check().map_err(|error| Trouble::user(format!("{name}: {}", explain(&error))))?;
     Ok(config)
 }
@@ -139,12 +146,13 @@ fn read_settings(file: &Path) -> Outcome<Value> {
         Some("json") => serde_json::from_str(&text).map_err(|error| wrong(&error)),
         _ => {
             let environment = std::env::vars().collect();
+            let folder = file.parent().unwrap_or(Path::new(""));
             let parsed =
-                snowmelt_collector::config::hocon::parse(&text, &environment).map_err(|error| wrong(&error))?;
-            for key in parsed.ignored {
-                tracing::warn!(file = %file.display(), key, "has no effect here");
+                snowmelt_collector::config::hocon::parse(&text, folder, &environment).map_err(|error| wrong(&error))?;
+            for note in parsed.notes {
+                tracing::warn!("{}: {note}", file.display());
             }
-            serde_json::to_value(parsed.config).map_err(|error| wrong(&error))
+            Ok(parsed.written)
         }
     }
 }

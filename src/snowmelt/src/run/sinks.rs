@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use snowmelt_collector::config::SinkConfig;
 use snowmelt_collector::{
-    BadRowRules, Clock, CollectorConfig, Durability, Outgoing, Salvage, Sink, SinkError, Spool, SpoolOptions, settle,
+    BadRowRules, Clock, CollectorConfig, Durability, Outgoing, Overflow, Pack, Salvage, Sink, SinkError, Spool,
+    SpoolOptions, SqsQueue, settle,
 };
 use snowmelt_runtime::failure::explain;
 use snowmelt_streams::{Producer, PutEntry, Streams};
@@ -65,13 +66,14 @@ impl Sides<'_> {
     ) -> Outcome<Way> {
         let collector = self.collector.to_owned();
         let stream = Arc::new(StreamSink::new(Arc::clone(self.streams), stream.to_owned()));
+        let behind = self.before_stream(name, sink, Arc::clone(&stream) as Arc<dyn Sink>).await;
         let home = self.config.spool.directory.as_ref().unwrap_or(&self.spools);
         let directory = home.join(format!("{collector}-{name}"));
         let through_spool = self.config.durability == Durability::Spool;
         let spool = if through_spool || has_log(&directory)? {
             let options = SpoolOptions::new(name, self.config, sink, Arc::clone(&self.clock));
             let options = SpoolOptions { bad: bad.clone(), ..options };
-            let opened = Spool::open(directory.clone(), options, Arc::clone(&stream) as Arc<dyn Sink>).await;
+            let opened = Spool::open(directory.clone(), options, Arc::clone(&behind)).await;
             let spool = opened.map_err(|error| Trouble::caused(&format!("collector {collector}"), error))?;
             Some(Arc::new(spool))
         } else {
@@ -81,11 +83,28 @@ impl Sides<'_> {
             Some(spool) if through_spool => Arc::clone(spool) as Arc<dyn Sink>,
             _ => {
                 let rules = BadRowRules::new(self.config.streams.bad.max_bytes, Arc::clone(&self.clock));
-                let behind = Arc::clone(&stream) as Arc<dyn Sink>;
                 Arc::new(Salvage::new(name, behind, bad, directory.join("refused.jsonl"), rules))
             }
         };
         Ok(Way { collector, entrance, spool, stream, through_spool })
+    }
+
+    /// What the configuration puts before a stream: containers of many records, and a queue for what the stream does not take.
+    async fn before_stream(&self, name: &'static str, sink: &SinkConfig, stream: Arc<dyn Sink>) -> Arc<dyn Sink> {
+        let good = name == "good";
+        let stream = if good && self.config.compression.enabled {
+            Arc::new(Pack::new(self.config, stream)) as Arc<dyn Sink>
+        } else {
+            stream
+        };
+        let queue = if good { self.config.good_queue() } else { self.config.bad_queue() };
+        match queue {
+            Some(queue) => {
+                let queue = Arc::new(SqsQueue::new(queue, sink).await);
+                Arc::new(Overflow::new(name, self.config, sink, stream, queue))
+            }
+            None => stream,
+        }
     }
 }
 

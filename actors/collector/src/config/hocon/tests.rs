@@ -130,7 +130,8 @@ fn wrong_values_are_errors() {
 
 #[test]
 fn an_unknown_key_is_told_with_the_nearest_right_one_and_ignored() {
-    let text = "collector { prot = 80, cookie { sameSit = Lax }, \"a.b\" = 1, streams { good = raw, sink { regoin = x } } }";
+    let text =
+        "collector { prot = 80, cookie { sameSit = Lax }, \"a.b\" = 1, streams { good = raw, sink { regoin = x } } }";
     let read = parse(text, &HashMap::new()).unwrap();
     let notes: Vec<String> = read.notes.iter().map(ToString::to_string).collect();
     let expected = [
@@ -157,7 +158,8 @@ fn files_beside_may_be_included_and_substitutions_reach_them() {
 #[test]
 fn settings_of_the_jvm_are_stronger_than_the_file() {
     let options = "-Xmx1g -Dcollector.port=81 -Dcookie.enabled=false -Dcollector.streams.good.name=other";
-    let read = parse("collector { port = 80, streams { good = raw } }", &environment(&[("JAVA_OPTS", options)])).unwrap();
+    let read =
+        parse("collector { port = 80, streams { good = raw } }", &environment(&[("JAVA_OPTS", options)])).unwrap();
     assert_eq!((read.config.port, read.config.cookie.enabled), (81, false));
     assert_eq!(read.config.streams.good.name.as_deref(), Some("other"));
 }
@@ -176,8 +178,11 @@ fn a_key_store_is_refused_with_the_way_out() {
 fn what_was_written_gives_the_same_configuration_again() {
     let text = "cookie { sameSite = null, fallbackDomain = null, expiration = 1 day }, paths { \"/a.b/c\" = \"/d/e\" }";
     let read = parse(text, &HashMap::new()).unwrap();
-    assert_eq!(read.written, serde_json::json!({
-        "cookie": {"sameSite": "omit", "expiration": "1 day"}, "paths": {"/a.b/c": "/d/e"}
-    }));
+    assert_eq!(
+        read.written,
+        serde_json::json!({
+            "cookie": {"sameSite": "omit", "expiration": "1 day"}, "paths": {"/a.b/c": "/d/e"}
+        })
+    );
     assert_eq!(CollectorConfig::from_value(read.written), Ok(read.config));
 }

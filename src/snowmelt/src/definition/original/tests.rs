@@ -104,7 +104,8 @@ fn mistakes_are_told_with_file_and_key_and_two_collectors_are_one_too_many() {
     let files = ["a", "b"].map(|name| folder.path().join(format!("{name}.toml")));
     for file in &files {
         let name = file.file_stem().unwrap().to_str().unwrap();
-        let text = format!("name = \"{name}\"\n[collector]\nlisten = \"127.0.0.1:1\"\ngood = \"raw\"\nbad = \"bad-1\"\n");
+        let text =
+            format!("name = \"{name}\"\n[collector]\nlisten = \"127.0.0.1:1\"\ngood = \"raw\"\nbad = \"bad-1\"\n");
         std::fs::write(file, text).unwrap();
     }
     let problems = load(&files, Some(&original("port = 1")), &Overrides::default()).unwrap_err();
