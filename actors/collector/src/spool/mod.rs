@@ -247,8 +247,8 @@ impl Spool {
 
     async fn store(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
         let Shared { lanes, turn, options, .. } = self.shared.as_ref();
-        let lane = (options.keys_are_random && producer.is_none())
-            .then(|| lanes[turn.fetch_add(1, Ordering::Relaxed) % lanes.len()]);
+        let in_turn = || turn.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1);
+        let lane = if options.keys_are_random && producer.is_none() { lanes.get(in_turn()).copied() } else { None };
         let entry = |record: Outgoing| PutEntry { explicit_hash_key: lane, ..PutEntry::from(record) };
         let entries = batch.into_iter().map(entry).collect();
         let outcomes = self.shared.streams.put(STREAM, entries, producer).await;
