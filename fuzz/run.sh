@@ -14,7 +14,7 @@ export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sa
   -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
   -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Cforce-frame-pointers=yes"
 export CARGO_TARGET_DIR=$PWD/target
-cargo +nightly build --release --target "$host" --bins
+cargo +nightly build --release --target "$host" "${targets[@]/#/--bin=}"
 pids=()
 for target in "${targets[@]}"; do
   mkdir -p "corpus/$target" "artifacts/$target"

@@ -27,8 +27,8 @@ use crate::{
 const MAX_BATCH_RECORDS: usize = 500;
 /// Most bytes in one write, keys included; Kinesis takes 5 MiB.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How often the flusher looks whether a batch is full.
-const GATHER_STEP: Duration = Duration::from_millis(5);
+/// How often the flusher looks whether a batch is full: the shortest and the longest pause, in between a twentieth of the linger.
+const GATHER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 /// What a record costs in memory beyond its bytes.
 const OVERHEAD: usize = 160;
 
@@ -361,6 +361,7 @@ impl Writer {
     /// record would cost more than the record.
     async fn gather(&self, entries: &mpsc::Receiver<Entry>, taken: usize) {
         let deadline = Instant::now() + self.settings.linger;
+        let step = (self.settings.linger / 20).clamp(GATHER_STEP.0, GATHER_STEP.1);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let full = taken + entries.len() >= self.settings.batch.records
@@ -368,7 +369,7 @@ impl Writer {
             if full || left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(GATHER_STEP)).await;
+            tokio::time::sleep(left.min(step)).await;
         }
     }
 

@@ -2,7 +2,7 @@
 //! doubled or out of order. `SNOWMELT_OUTAGE_SECONDS` sets how long the stream is down (8 by default, so that the tests are quick).
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -169,6 +169,37 @@ async fn a_full_spool_refuses_with_retry_after_and_what_was_accepted_comes_in_or
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_spool_on_a_full_disk_refuses_and_takes_records_again_when_there_is_room() -> Result<()> {
+    let rig = Rig::new("/spool/collector-good/").await?;
+    let pipeline = rig.start(&[]).await?;
+    let clients = Clients::start(&pipeline.info.collector_url, 10, 200, 500)?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.disk.fail()?;
+    let seen = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let counts = clients.counts();
+    eventually(Duration::from_secs(30), async || {
+        ensure!(seen(&counts.refused) > 50, "{counts:?}");
+        Ok(())
+    })
+    .await?;
+    let full = way(&pipeline).await?;
+    assert!(full["ready"] == false && full["reason"].as_str().is_some_and(|why| why.contains("space")), "{full}");
+    rig.disk.heal()?;
+    let before = seen(&counts.accepted);
+    eventually(Duration::from_secs(30), async || {
+        ensure!(seen(&counts.accepted) > before + 200, "{counts:?}");
+        Ok(())
+    })
+    .await?;
+    let sent = clients.stop().await?;
+    drained(&pipeline, DRAIN).await.with_context(|| pipeline.log_tail())?;
+    sent.check(&read_stream(&pipeline.info.operator_url, "raw").await?)?;
+    assert_eq!(way(&pipeline).await?["ready"], true);
+    assert_eq!(pipeline.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_every_mode_what_is_accepted_is_in_the_stream_when_it_has_stopped() -> Result<()> {
     for mode in ["spool", "stream", "memory"] {
         let rig = Rig::new("/streams/raw/").await?;
@@ -184,7 +215,7 @@ async fn in_every_mode_what_is_accepted_is_in_the_stream_when_it_has_stopped() -
         assert!(stopped.took >= Duration::from_millis(1500), "{mode}: {stopped:?}");
         // Without what a spool could still bring.
         let spools = rig.place.data().join("spool");
-        if spools.exists() {
+        if spools.try_exists()? {
             std::fs::remove_dir_all(spools)?;
         }
         let pipeline = rig.start(&["durability=stream"]).await?;

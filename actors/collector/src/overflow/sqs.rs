@@ -1,12 +1,16 @@
 //! Amazon SQS as the overflow's queue (5.4, 5.5).
 
-use std::time::Duration;
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{DisplayErrorContext, SdkError},
+    error::{BuildError, ProvideErrorMetadata, SdkError},
     types::{MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -56,16 +60,21 @@ impl SqsQueue {
         Self { queue: queue.to_owned(), client, url }
     }
 
-    fn error<E: std::error::Error + Send + Sync + 'static, R: std::fmt::Debug + Send + Sync + 'static>(
-        &self,
-        error: SdkError<E, R>,
-    ) -> QueueError {
-        QueueError { queue: self.queue.clone(), reason: DisplayErrorContext(error).to_string() }
+    fn error<E, R>(&self, error: &SdkError<E, R>) -> QueueError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+        R: fmt::Debug,
+    {
+        let reason = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            _ => with_causes(error),
+        };
+        QueueError { queue: self.queue.clone(), reason }
     }
 
     async fn ask_for_url(&self) -> Result<String, QueueError> {
         let name = self.queue.rsplit('/').next().unwrap_or(&self.queue);
-        let found = self.client.get_queue_url().queue_name(name).send().await.map_err(|error| self.error(error))?;
+        let found = self.client.get_queue_url().queue_name(name).send().await.map_err(|error| self.error(&error))?;
         let missing = || QueueError { queue: self.queue.clone(), reason: "the answer has no URL".to_owned() };
         found.queue_url.ok_or_else(missing)
     }
@@ -75,10 +84,7 @@ impl SqsQueue {
     }
 
     fn entry(&self, index: usize, record: &Outgoing) -> Result<SendMessageBatchRequestEntry, QueueError> {
-        let incomplete = |error: aws_sdk_sqs::error::BuildError| QueueError {
-            queue: self.queue.clone(),
-            reason: DisplayErrorContext(error).to_string(),
-        };
+        let incomplete = |error: BuildError| QueueError { queue: self.queue.clone(), reason: with_causes(&error) };
         let key = MessageAttributeValue::builder().data_type("String").string_value(&record.partition_key);
         SendMessageBatchRequestEntry::builder()
             // Unique within the call is enough, and tells the place.
@@ -88,6 +94,17 @@ impl SqsQueue {
             .build()
             .map_err(incomplete)
     }
+}
+
+/// An error and what caused it, in one line; the SDK's errors do not tell their causes.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, ": {error}").expect("writing to a String cannot fail");
+        cause = error.source();
+    }
+    text
 }
 
 /// The scheme and host of a queue's URL; none for a name.
@@ -107,7 +124,7 @@ impl Queue for SqsQueue {
         let entries: Result<Vec<_>, _> =
             records.iter().enumerate().map(|(index, record)| self.entry(index, record)).collect();
         let call = self.client.send_message_batch().queue_url(self.url().await?).set_entries(Some(entries?));
-        let sent = call.send().await.map_err(|error| self.error(error))?;
+        let sent = call.send().await.map_err(|error| self.error(&error))?;
         for failed in sent.failed() {
             tracing::debug!(
                 queue = self.queue,

@@ -130,8 +130,11 @@ fn listen(
     tls: Option<rustls::ServerConfig>,
 ) -> std::io::Result<ServerBuilder> {
     let stopping = builder.graceful_shutdown_signal();
-    let limits =
-        HeadLimits { request_line: networking.max_request_line_length, headers: networking.max_headers_length };
+    let limits = HeadLimits {
+        request_line: networking.max_request_line_length,
+        headers: networking.max_headers_length,
+        time: networking.response_header_timeout,
+    };
     let (keep_alive, head_timeout) = (networking.idle_timeout, networking.response_header_timeout);
     // A macro, since the two services differ in types nobody wants to write.
     macro_rules! http {

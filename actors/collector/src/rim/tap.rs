@@ -18,18 +18,25 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use memchr::memmem::Finder;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
 
 use super::head::RawHead;
 
-/// Limits of a head, in bytes.
+/// Limits of a head: bytes, and the time from its first byte to its last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeadLimits {
     pub(super) request_line: usize,
     pub(super) headers: usize,
+    pub(super) time: Duration,
 }
 
 /// Heads that have come and whose requests have not been handled.
@@ -48,11 +55,22 @@ pub(super) struct Tap<T> {
     io: T,
     scanner: Scanner,
     heads: Heads,
+    /// While a part of a head is there, but for the first: until when the rest may come. actix limits the first head (and answers
+    /// 408), but would wait for the rest of a later one for ever as long as a byte comes now and then.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Tap<T> {
     pub(super) fn new(io: T, limits: HeadLimits) -> Self {
-        Self { io, scanner: Scanner::new(limits), heads: Heads::default() }
+        Self { io, scanner: Scanner::new(limits), heads: Heads::default(), deadline: None }
+    }
+
+    /// The end of the connection, once the time for the rest of a head is over.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.deadline {
+            Some(deadline) => deadline.as_mut().poll(cx).map(Ok),
+            None => Poll::Pending,
+        }
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -64,11 +82,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let tap = &mut *self;
-        std::task::ready!(Pin::new(&mut tap.io).poll_read(cx, buf))?;
+        match Pin::new(&mut tap.io).poll_read(cx, buf) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => return tap.poll_deadline(cx),
+        }
         let new = &mut buf.filled_mut()[before..];
         if !new.is_empty() {
             let left = tap.scanner.scan(new, &mut tap.heads.0.borrow_mut());
             buf.set_filled(before + left);
+            if !tap.scanner.waits_for_more_of_a_later_head() {
+                tap.deadline = None;
+            } else if tap.deadline.is_none() {
+                tap.deadline = Some(Box::pin(tokio::time::sleep(tap.scanner.limits.time)));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -134,14 +160,23 @@ struct Scanner {
     request_line: Option<usize>,
     /// Heads that came whole, modulo 256.
     count: u8,
+    /// Whether a head has come to its end.
+    later: bool,
 }
+
+/// What a head ends with; made ready once.
+static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// Heads that may wait. actix reads no more than 128 KiB ahead, some 5,000 of the shortest.
 const MAX_HEADS: usize = 8192;
 
 impl Scanner {
     fn new(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Head, head: Vec::new(), line_start: 0, request_line: None, count: 0 }
+        Self { limits, state: State::Head, head: Vec::new(), line_start: 0, request_line: None, count: 0, later: false }
+    }
+
+    fn waits_for_more_of_a_later_head(&self) -> bool {
+        self.later && self.state == State::Head && !self.head.is_empty()
     }
 
     /// Follows new bytes, and takes out of them what actix need not see. Gives how many are left at their beginning: at least one.
@@ -201,9 +236,9 @@ impl Scanner {
         if !self.head.is_empty() || heads.len() >= MAX_HEADS {
             return None;
         }
-        let length = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+        let length = HEAD_END.find(bytes)? + 4;
         let request_line = memchr::memchr(b'\n', bytes)? + 1;
-        let HeadLimits { request_line: longest, headers } = self.limits;
+        let HeadLimits { request_line: longest, headers, .. } = self.limits;
         if request_line > longest.saturating_add(2) || length - request_line > headers.saturating_add(2) {
             return None;
         }
@@ -212,7 +247,7 @@ impl Scanner {
             head.recycle();
             return None;
         }
-        self.state = body_of(&head);
+        (self.state, self.later) = (body_of(&head), true);
         self.count = self.count.wrapping_add(1);
         let left = head.show(b'a' + self.count % 26, governs, &mut bytes[..length]);
         heads.push_back(head);
@@ -250,7 +285,7 @@ impl Scanner {
             (true, None) => self.head.clear(),
             (true, Some(_)) => {
                 let head = RawHead::parse(&std::mem::take(&mut self.head));
-                self.state = body_of(&head);
+                (self.state, self.later) = (body_of(&head), true);
                 self.request_line = None;
                 self.line_start = 0;
                 if heads.len() < MAX_HEADS {
@@ -327,7 +362,7 @@ pub(super) fn mask(byte: &mut u8) {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { request_line: 100, headers: 200 };
+    const LIMITS: HeadLimits = HeadLimits { request_line: 100, headers: 200, time: Duration::from_secs(1) };
 
     /// Heads found when the stream comes in pieces of `step` bytes.
     fn targets(stream: &[u8], step: usize) -> Vec<String> {

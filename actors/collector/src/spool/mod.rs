@@ -31,7 +31,10 @@ mod position;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,6 +75,9 @@ pub struct SpoolOptions {
     /// Shards of a spool that does not exist yet; one that does keeps its own. Each is one fsync a put that reaches it, and one
     /// put to the sink at a time.
     pub shards: u32,
+    /// Whether no two requests have one partition key, so that there is no order to keep between batches: then each goes to one shard
+    /// as a whole, in turn, which is one fsync instead of one a shard.
+    pub keys_are_random: bool,
     /// The most that is put to the sink at once, and that is put again after the process was killed.
     pub batch: BatchLimits,
     /// How long one put to the sink may take.
@@ -93,6 +99,7 @@ impl SpoolOptions {
             name,
             max_bytes: config.spool.max_bytes,
             shards: 4,
+            keys_are_random: !config.streams.use_ip_address_as_partition_key,
             batch: BatchLimits::new(&sink.buffer),
             put_timeout: config.group_commit.write_timeout,
             backoff: sink.backoff_policy.clone(),
@@ -163,6 +170,10 @@ struct Shared {
     meter: Meter,
     /// What the last refused put was told.
     refusal: Mutex<Option<String>>,
+    /// For each shard a hash key that leads to it.
+    lanes: Vec<u128>,
+    /// Whose turn it is, with [`SpoolOptions::keys_are_random`].
+    turn: AtomicUsize,
 }
 
 /// How far a spool is from its end.
@@ -207,7 +218,11 @@ impl Spool {
         let (bad, rules) = (options.bad.clone(), options.bad_rows.clone());
         let sink = Salvage::new(options.name, sink, bad, directory.join("refused.jsonl"), rules);
         let meter = Meter::new(options.name, shards.len(), Arc::clone(&options.clock));
-        let shared = Arc::new(Shared { streams, sink, options, meter, refusal: Mutex::new(None) });
+        // The middle of each shard's keys, which are divided evenly.
+        let width = u128::MAX / shards.len().max(1) as u128;
+        let lanes = (0..shards.len() as u128).map(|lane| lane * width + width / 2).collect();
+        let turn = AtomicUsize::new(0);
+        let shared = Arc::new(Shared { streams, sink, options, meter, refusal: Mutex::new(None), lanes, turn });
         let (phase, _) = watch::channel(Phase::Running);
         let mut drainers = JoinSet::new();
         for (lane, (shard, position)) in shards.into_iter().zip(positions).enumerate() {
@@ -231,7 +246,11 @@ impl Spool {
     }
 
     async fn store(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
-        let entries = batch.into_iter().map(PutEntry::from).collect();
+        let Shared { lanes, turn, options, .. } = self.shared.as_ref();
+        let in_turn = || turn.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1);
+        let lane = if options.keys_are_random && producer.is_none() { lanes.get(in_turn()).copied() } else { None };
+        let entry = |record: Outgoing| PutEntry { explicit_hash_key: lane, ..PutEntry::from(record) };
+        let entries = batch.into_iter().map(entry).collect();
         let outcomes = self.shared.streams.put(STREAM, entries, producer).await;
         settle(outcomes.map_err(|error| SinkError::Unavailable { reason: error.to_string() })?)
     }
@@ -321,7 +340,10 @@ impl Sink for Spool {
     async fn put(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
         let stored = self.store(batch, producer).await;
         // A record that no log takes says nothing about the next.
-        if self.shared.meter.taken(matches!(stored, Ok(()) | Err(SinkError::Refused(_)))) {
+        let taken = matches!(stored, Ok(()) | Err(SinkError::Refused(_)));
+        // Where others are refused a small batch may still fit, which is no recovery.
+        let full_still = taken && self.shared.meter.refusing() && !self.shared.has_room();
+        if !full_still && self.shared.meter.taken(taken) {
             match &stored {
                 Ok(()) | Err(SinkError::Refused(_)) => {
                     tracing::info!(sink = self.shared.options.name, "the spool takes records again")

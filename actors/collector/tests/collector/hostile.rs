@@ -5,6 +5,8 @@ use std::{io::Write, time::Duration};
 use snowmelt_collector::CollectorConfig;
 use snowmelt_protocol::payload::CollectorPayload;
 
+use tokio::io::AsyncWriteExt;
+
 use super::support::Collector;
 
 async fn still_works(collector: &Collector) {
@@ -252,5 +254,192 @@ async fn an_event_of_a_client_that_does_not_wait_is_recorded() {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(collector.good.take().len(), 20);
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_head_that_drips_ends_its_connection() {
+    let mut config = CollectorConfig::default();
+    config.networking.response_header_timeout = Duration::from_millis(1000);
+    let collector = Collector::start(config);
+    let mut client = collector.connect().await;
+    client.send(b"GET /i?first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.receive(false).await.unwrap().status, 200);
+    let dripping = async {
+        client.send(b"GET /i?later HTTP/1.1\r\nHost: a\r\nX: ").await;
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if client.stream.write_all(b"x").await.is_err() {
+                return;
+            }
+        }
+        panic!("a connection is held by a byte now and then");
+    };
+    tokio::time::timeout(Duration::from_secs(9), dripping).await.unwrap();
+    // One that takes its time between requests, but not for their heads, stays.
+    let mut patient = collector.connect().await;
+    for cut in [5, 30] {
+        let request = b"GET /i?patient HTTP/1.1\r\nHost: a\r\n\r\n";
+        patient.send(&request[..cut]).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        patient.send(&request[cut..]).await;
+        assert_eq!(patient.receive(false).await.unwrap().status, 200);
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+    }
+    assert_eq!(collector.good.take().len(), 3);
+    still_works(&collector).await;
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_json_is_data() {
+    let collector = Collector::start(CollectorConfig::default());
+    // Nobody looks into a body that fits; one that must be split is parsed, without recursion to its depth.
+    for (depth, good, bad) in [(400_000, 1, 0), (1_500_000, 0, 1)] {
+        for deep in ["[".repeat(depth), "{\"a\":".repeat(depth / 5), "[".repeat(depth / 2) + &"]".repeat(depth / 2)] {
+            assert_eq!(collector.post("/com.acme/v1", deep.as_bytes()).await.status, 200);
+            assert_eq!((collector.good.take().len(), collector.bad.take().len()), (good, bad), "{}", &deep[..20]);
+        }
+    }
+    // Deep events inside a batch that is split.
+    let event = format!("{{\"e\":\"ue\",\"x\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+    let body = format!(
+        "{{\"schema\":\"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4\",\"data\":[{}]}}",
+        [event.as_str(); 4].join(",")
+    );
+    assert_eq!(collector.post("/com.snowplowanalytics.snowplow/tp2", body.as_bytes()).await.status, 200);
+    let (good, bad) = (collector.good.take(), collector.bad.take());
+    assert!(!good.is_empty() || !bad.is_empty());
+    still_works(&collector).await;
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bomb_of_gigabytes_in_many_members_is_cut_off() {
+    let collector = Collector::start(CollectorConfig::default());
+    let member = gzip(&vec![0; 100_000_000]);
+    let members = 2_000_000 / member.len();
+    assert!(members * 100_000_000 > 1_900_000_000, "{} bytes a member", member.len());
+    assert_eq!(collector.request(&gzip_post(&member.repeat(members))).await.status, 413);
+    // Just below the limit, and just at it.
+    for (length, status) in [(2_097_151, 200), (2_097_152, 413)] {
+        assert_eq!(collector.request(&gzip_post(&gzip(&vec![b' '; length]))).await.status, status);
+    }
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_no_utf8_become_text() {
+    let collector = Collector::start(CollectorConfig::default());
+    let request =
+        b"POST /com.\xffacme/v\xc3\xa9?\xfe=1 HTTP/1.1\r\nHost: a\r\nX-\xc3: b\r\nContent-Length: 3\r\n\r\na\xffb";
+    // A header's name is ASCII.
+    assert_eq!(collector.request(request).await.status, 400);
+    let request =
+        b"POST /com.\xffacme/v\xc3\xa9?\xfe=1 HTTP/1.1\r\nHost: a\r\nX: \xc3\r\nContent-Length: 3\r\n\r\na\xffb";
+    assert_eq!(collector.request(request).await.status, 200);
+    let records = collector.good.take();
+    let payload = CollectorPayload::decode(&records[0].data).unwrap();
+    assert_eq!(payload.path.as_deref(), Some("/com.\u{fffd}acme/v\u{e9}"));
+    assert_eq!(payload.querystring.as_deref(), Some("%FE=1"));
+    assert_eq!(payload.body_text().as_deref(), Some("a\u{fffd}b"));
+    assert!(payload.headers().contains(&"X: \u{c3}".into()));
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abused_chunks_are_refused_or_bounded() {
+    let collector = Collector::start(CollectorConfig::default());
+    let chunked = |body: &[u8]| {
+        let mut request = b"POST /a/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        request.extend_from_slice(body);
+        request
+    };
+    for body in [
+        &b"ffffffffffffffff\r\nx"[..],
+        b"fffffffffffffffffff\r\nx",
+        b"-1\r\nx\r\n0\r\n\r\n",
+        b"0x1\r\nx\r\n0\r\n\r\n",
+        b"1\r\nxx\r\n0\r\n\r\n",
+        b"\r\n\r\n",
+        b"zz\r\n",
+    ] {
+        let mut client = collector.connect().await;
+        client.send(&chunked(body)).await;
+        client.stream.shutdown().await.ok();
+        let status = client.receive(false).await.map(|response| response.status);
+        assert!(matches!(status, None | Some(400 | 413)), "{status:?} {}", String::from_utf8_lossy(body));
+        assert!(collector.good.take().is_empty(), "{}", String::from_utf8_lossy(body));
+    }
+    // Chunks of one byte are slow, but right.
+    let response = collector.request(&chunked(&[&b"1\r\nx\r\n".repeat(20_000)[..], b"0\r\n\r\n"].concat())).await;
+    assert_eq!(response.status, 200);
+    let records = collector.good.take();
+    assert_eq!(CollectorPayload::decode(&records[0].data).unwrap().body.unwrap().len(), 20_000);
+    // Extensions and trailers without end are not kept.
+    for flood in
+        ["1;".to_owned() + &"x".repeat(20_000_000), "1\r\nx\r\n0\r\n".to_owned() + &"T: x\r\n".repeat(3_000_000)]
+    {
+        let mut client = collector.connect().await;
+        let sent = tokio::time::timeout(Duration::from_secs(60), client.send(&chunked(flood.as_bytes()))).await;
+        assert!(sent.is_ok(), "the collector neither reads nor closes");
+    }
+    still_works(&collector).await;
+    collector.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redirects_lead_to_listed_hosts_only() {
+    let config: CollectorConfig = serde_json::from_value(serde_json::json!({
+        "enableDefaultRedirect": true, "redirectDomains": ["acme.example"],
+        "paths": {"/com.acme/go": "/r/tp2"}
+    }))
+    .unwrap();
+    let collector = Collector::start(config);
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for (path, target) in [
+        ("/r/tp2", "https://acme.example/a?b=c#d"),
+        ("/com.acme/go", "http://acme.example:8080"),
+        ("/r/tp2", "//acme.example/x"),
+    ] {
+        let response = collector.get(&format!("{path}?u={}", encode(target))).await;
+        assert_eq!((response.status, response.header("Location")), (302, Some(target)));
+    }
+    for target in [
+        "https://evil.example/",
+        "//evil.example/",
+        "https://acme.example@evil.example/",
+        "https://acme.example:x@evil.example/",
+        "https://acme.example.evil.example/",
+        "https://evilacme.example/",
+        "https://evil.example/acme.example",
+        "https://evil.example?acme.example",
+        "https://evil.example#@acme.example/",
+        "https://evil.example\\@acme.example/",
+        "https:\\\\evil.example",
+        "/\\evil.example",
+        "https:evil.example",
+        "https:///evil.example",
+        "https://acme.example%2eevil.example/",
+        "https://acme.example%00.evil.example/",
+        "\thttps://evil.example/",
+        " https://evil.example/",
+        "javascript:alert(1)//acme.example",
+        "data:text/html,acme.example",
+        "https://[acme.example]/",
+        "https://ac\u{ad}me.example/",
+        "https://acme.example\r\nSet-Cookie: a=b",
+        "https://acme.example/\r\n\r\n<script>",
+        "",
+    ] {
+        for path in ["/r/tp2", "/com.acme/go"] {
+            let response = collector.get(&format!("{path}?u={}", encode(target))).await;
+            assert_eq!((response.status, response.header("Location")), (400, None), "{target:?}");
+            assert!(response.all("Set-Cookie").all(|cookie| cookie.starts_with("sp=")), "{target:?}");
+        }
+    }
+    // The first `u` decides, however it is spelt.
+    let response = collector.get("/r/tp2?%75=https%3A%2F%2Fevil.example&u=https%3A%2F%2Facme.example").await;
+    assert_eq!((response.status, response.header("Location")), (400, None));
     collector.stop().await.unwrap();
 }
