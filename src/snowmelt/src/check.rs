@@ -108,8 +108,8 @@ fn draw_enrich(enrich: &Enrich, shards: u32) -> Vec<String> {
         format!("shard-reader ─► enricher ─┬► batcher ─► stream-writer {}", enrich.good),
     ];
     let indent = "                          ";
-    if let Some(failed) = &enrich.failed {
-        lines.push(format!("{indent}├► batcher ─► stream-writer {failed}"));
+    for stream in [&enrich.failed, &enrich.pii].into_iter().flatten() {
+        lines.push(format!("{indent}├► batcher ─► stream-writer {stream}"));
     }
     lines.push(format!("{indent}└► batcher ─► stream-writer {}", enrich.bad));
     lines.push("checkpointer ◄─ acknowledgements of all".to_owned());
@@ -156,7 +156,7 @@ pub fn memory(definition: &Definition) -> usize {
         // The collector's own buffer; its bound is the collector's configuration.
         Work::Collect(_) => 64 << 20,
         Work::Enrich(enrich) => {
-            let outputs = 2 + usize::from(enrich.failed.is_some());
+            let outputs = 2 + usize::from(enrich.failed.is_some()) + usize::from(enrich.pii.is_some());
             // A page, the enricher's mailbox and what it makes of one batch; then two mailboxes and a batch an output.
             let outputs = outputs * (2 * mailbox_bytes + enrich.batch.max_bytes);
             enrich.source.max_bytes + mailbox_bytes + 4 * enrich.source.max_bytes + outputs
