@@ -54,18 +54,11 @@ pub(crate) fn small_integer(text: &str) -> Option<i64> {
         // Of 19 digits some fit.
         return text.parse().ok();
     }
-    let mut rest = digits;
+    let mut padded = [b'0'; 24];
+    padded[24 - digits.len()..].copy_from_slice(digits);
     let mut n = 0;
-    while let Some((eight, more)) = rest.split_first_chunk::<8>() {
+    for eight in padded.as_chunks::<8>().0 {
         n = n * 100_000_000 + eight_digits(*eight)?;
-        rest = more;
-    }
-    for &b in rest {
-        let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        n = n * 10 + i64::from(digit);
     }
     Some(if negative { -n } else { n })
 }

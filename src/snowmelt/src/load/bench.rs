@@ -168,6 +168,7 @@ impl Bench {
             accept_invalid: None,
             good: "enriched".to_owned(),
             failed: None,
+            pii: None,
             bad: "bad".to_owned(),
             batch: model::BatchLimits { max_bytes: 8 << 20, max_records: 500, max_age: Duration::from_millis(20) },
         })
