@@ -125,8 +125,18 @@ impl Enrich {
     ) -> Result<(), Needs> {
         let mark = out.mark();
         let needs = Needs::default();
-        let mut run =
-            Run { enrich: self, cx, out, needs, payloads: 0, keys_drawn: 0, seen: mark, bytes: 0, too_large: false };
+        let mut run = Run {
+            enrich: self,
+            cx,
+            out,
+            needs,
+            payloads: 0,
+            keys_drawn: 0,
+            seen: mark,
+            bytes: 0,
+            input: 0,
+            too_large: false,
+        };
         match Compression::detect(record) {
             None => run.payload(record, scratch),
             Some(compression) => run.container(record, compression, scratch),
@@ -156,13 +166,20 @@ pub(crate) struct Run<'r> {
     /// How far the outputs were measured, and their size so far.
     seen: Mark,
     bytes: usize,
+    /// Bytes of the payloads so far.
+    input: usize,
     /// The record gives more than it may.
     too_large: bool,
 }
 
-/// Most bytes that come of one record of the raw stream, about: a request of a million bytes can hold tens of thousands of
-/// events, each of which repeats the request's headers and query string. Of a record that would give more, one size
-/// violation tells. The original has no such limit.
+/// Most bytes that come of one record of the raw stream, about: so many times the bytes of its payloads, and
+/// [`SPARE_OUTPUT_BYTES`] more, but never above [`MAX_OUTPUT_BYTES`]. A short request can hold thousands of events, each of
+/// which repeats the request's headers and query string; of a record that would give more, one size violation tells. The
+/// original has no such limit. Requests of real trackers give some 20 times their bytes when all their events are bad.
+pub const OUTPUT_FACTOR: usize = 64;
+/// See [`OUTPUT_FACTOR`].
+pub const SPARE_OUTPUT_BYTES: usize = 4 << 20;
+/// See [`OUTPUT_FACTOR`].
 pub const MAX_OUTPUT_BYTES: usize = 128 << 20;
 
 const LOADER: &str = "thrift";
@@ -247,30 +264,36 @@ impl Run<'_> {
     /// The record as one bad row, in place of all that would come of it.
     fn expanded(&mut self, record: &[u8]) {
         self.out.counts.raw += 1;
+        let limit = self.output_limit();
         let mut line = String::new();
         SizeViolation {
             processor: &self.enrich.config.processor,
             timestamp_micros: self.cx.now_micros,
-            maximum_allowed_size_bytes: MAX_OUTPUT_BYTES as u64,
+            maximum_allowed_size_bytes: limit as u64,
             actual_size_bytes: self.bytes as u64,
-            expectation: &format!("Collector payload expands to more than {MAX_OUTPUT_BYTES} bytes of events"),
+            expectation: &format!("Collector payload expands to more than {limit} bytes of events"),
             payload: &badrow::base64(record),
         }
         .write(&mut line);
         self.bad(line);
     }
 
+    fn output_limit(&self) -> usize {
+        SPARE_OUTPUT_BYTES.saturating_add(self.input.saturating_mul(OUTPUT_FACTOR)).min(MAX_OUTPUT_BYTES)
+    }
+
     /// Adds what was put out since the last time, and tells whether it is too much.
     fn measure(&mut self) -> bool {
         self.bytes += self.out.bytes_since(self.seen);
         self.seen = self.out.mark();
-        self.too_large |= self.bytes > MAX_OUTPUT_BYTES;
+        self.too_large |= self.bytes > self.output_limit();
         self.too_large
     }
 
     fn payload(&mut self, record: &[u8], scratch: &mut Scratch) {
         let index = self.payloads;
         self.payloads += 1;
+        self.input += record.len();
         match Request::read(record, &self.enrich.payload_schema) {
             Ok(request) => {
                 self.out.counts.raw += 1;

@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
+use snowmelt_runtime::Clock;
+
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
 use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Target, Work};
 use crate::definition::units::show_bytes;
 use crate::definition::{Overrides, Plan, load};
+use crate::run::{enriching, settings};
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -19,8 +22,20 @@ pub fn check(args: &CheckArgs) -> Outcome {
     }
     let overrides = Overrides::new(std::env::vars(), &args.sets)?;
     let plan = load(&args.files, &overrides)?;
+    for definition in &plan.definitions {
+        if let Work::Enrich(work) = &definition.work {
+            check_enrich(work)?;
+        }
+    }
     print!("{}", describe(&plan));
     Ok(())
+}
+
+/// Mistakes in the files that an enrich definition names; what these name in turn is not fetched.
+fn check_enrich(work: &Enrich) -> Outcome {
+    let config = settings::enrich_config(work)?;
+    settings::resolver_with(&work.resolver, &Clock::system(), config.resolver)?;
+    work.enrichments.as_deref().map_or(Ok(()), enriching::check)
 }
 
 /// The reference of all keys.

@@ -78,6 +78,22 @@ async fn a_missing_resolver_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_an_enrichments_file_is_named_by_check_with_its_key_and_value() -> Result<()> {
+    let place = Place::new().await?;
+    let enrichments = place.path().join("enrichments");
+    std::fs::create_dir(&enrichments)?;
+    let good = std::fs::read_to_string(root().join("pipelines/enrichments/anon_ip.json"))?;
+    let mistaken = good.replace("\"anonOctets\": 1", "\"anonOctets\": \"one\"");
+    anyhow::ensure!(mistaken != good, "pipelines/enrichments/anon_ip.json has changed");
+    std::fs::write(enrichments.join("anon.json"), mistaken)?;
+    let by = format!("enrichments = {:?}", enrichments.display().to_string());
+    let file = definition(place.path(), "enrichments = \"enrichments\"", &by)?;
+    let finished = run_to_end(&["check", &file]).await?;
+    assert_one_message(&finished, USER, &["anon.json", "parameters.anonOctets", "\"one\""]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_durability_that_run_does_not_have_is_refused_not_replaced_by_another() -> Result<()> {
     let place = Place::new().await?;
     let data = place.path().to_str().context("a temporary directory has a plain name")?;

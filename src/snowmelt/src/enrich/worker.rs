@@ -143,7 +143,9 @@ impl Worker {
                     self.patience = 0;
                     return Err(needs.to_string());
                 }
-                self.runtime.block_on(tokio::time::sleep(backoff.next_wait()));
+                let wait = backoff.next_wait();
+                // A timer is made within the runtime.
+                self.runtime.block_on(async { tokio::time::sleep(wait).await });
             } else if rounds > MAX_ROUNDS {
                 return Err(format!("schemas were still missing after {MAX_ROUNDS} rounds of look-ups"));
             }

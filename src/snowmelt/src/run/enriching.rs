@@ -69,6 +69,15 @@ pub struct Refreshed {
     pub failures: Vec<Trouble>,
 }
 
+/// Looks for mistakes in the configuration files of a folder, without fetching the files that they name.
+pub fn check(folder: &Path) -> Outcome {
+    files(&documents(folder)?).map(drop)
+}
+
+fn documents(folder: &Path) -> Outcome<Vec<ConfigDocument>> {
+    snowmelt_enrich::config::read_enrichments(folder).map_err(|error| Trouble::user(explain(&error)))
+}
+
 /// Enrichment that can be built again when its files change.
 #[derive(Debug)]
 pub struct Enriching {
@@ -87,11 +96,7 @@ impl Enriching {
 
     async fn open_with(config: EnrichConfig, folder: Option<&Path>, patience: Patience) -> Outcome<(Self, Enrich)> {
         let (folder, documents) = match folder {
-            Some(folder) => {
-                let documents = snowmelt_enrich::config::read_enrichments(folder)
-                    .map_err(|error| Trouble::user(explain(&error)))?;
-                (folder.to_owned(), documents)
-            }
+            Some(folder) => (folder.to_owned(), documents(folder)?),
             None => (PathBuf::new(), Vec::new()),
         };
         let uris = files(&documents)?;

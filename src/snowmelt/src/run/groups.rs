@@ -26,7 +26,7 @@ use crate::definition::model::{
     BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Target, Work,
 };
 use crate::run::backends::Stores;
-use crate::run::enriching::Refreshers;
+use crate::run::enriching::{Enriching, Refreshers};
 use crate::run::settings;
 use crate::trouble::{Outcome, Trouble};
 
@@ -80,8 +80,9 @@ impl ShardGroups {
         let clock = &stores.clock;
         let job = match definition.work {
             Work::Enrich(work) => {
-                let resolver = settings::resolver(&work.resolver, clock)?;
-                let (enriching, enrich) = settings::enriching(&work).await?;
+                let config = settings::enrich_config(&work)?;
+                let resolver = settings::resolver_with(&work.resolver, clock, config.resolver.clone())?;
+                let (enriching, enrich) = Enriching::open(config, work.enrichments.as_deref()).await?;
                 let enrich = Current::new(enrich);
                 let refreshers = Refreshers::start(&definition.name, enriching, enrich.clone(), Arc::clone(&resolver));
                 Job::Enrich { work, enrich, resolver, _refreshers: refreshers }
