@@ -8,7 +8,7 @@ use snowmelt_enrich::enrichments::{Assets, ConfigDocument, Enrichments};
 use snowmelt_enrich::{Context, Enrich, EnrichConfig, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::{Lookup, Overlay, Resolver, ResolverConfig, ResolverOptions, SchemaKey};
 use snowmelt_protocol::badrow::Processor;
-use snowmelt_protocol::event::TsvRow;
+use snowmelt_protocol::event::{EnrichedEvent, TsvRow};
 use snowmelt_protocol::payload::{CollectorPayload, SCHEMA};
 
 /// Everything happens at this moment, in microseconds since the epoch.
@@ -46,7 +46,9 @@ impl Bench {
         ];
         let documents = documents.map(|text| ConfigDocument::from_json(&json(text)).expect("the documents are right"));
         let enrichments = Enrichments::build(&documents, &Assets::new()).expect("they need no files");
-        let enrich = Enrich::new(EnrichConfig::new(Processor::new("fuzz", "0.0.0")), enrichments);
+        let mut config = EnrichConfig::new(Processor::new("fuzz", "0.0.0"));
+        config.failed_output = true;
+        let enrich = Enrich::new(config, enrichments);
         Self { enrich, resolver, scratch: RefCell::default(), known: RefCell::default() }
     }
 
@@ -95,10 +97,13 @@ pub fn enrich(record: &[u8]) {
 }
 
 fn check(out: &Outputs) {
-    for event in &out.good {
+    for event in out.good.iter().chain(&out.failed) {
         let line = std::str::from_utf8(&event.data).expect("a line is UTF-8");
         assert!(TsvRow::parse(line).is_ok(), "{line}");
         assert!(!line.contains('\n'));
+        let mut again = String::new();
+        EnrichedEvent::parse_tsv(line).expect("a line can be read").write_tsv(&mut again);
+        assert_eq!(line, again);
     }
     for row in &out.bad {
         let row: serde_json::Value = serde_json::from_slice(&row.data).expect("a bad row is JSON");

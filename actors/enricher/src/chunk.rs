@@ -1,6 +1,7 @@
 //! A run of records enriched on one core.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct Work {
     pub now_micros: i64,
     pub probe: Option<Probe>,
     /// Answers of this batch's look-ups: they hold for it even where the resolver keeps nothing.
-    pub answers: Arc<[(SchemaKey, Lookup)]>,
+    pub answers: Arc<HashMap<SchemaKey, Lookup>>,
 }
 
 /// Schemas without which a chunk can't be finished.
@@ -57,6 +58,7 @@ pub struct Chunk {
     pub good: Vec<PutEntry>,
     pub bad: Vec<PutEntry>,
     pub failed: Vec<PutEntry>,
+    pub pii: Vec<PutEntry>,
     pub counts: Counts,
 }
 
@@ -114,7 +116,7 @@ impl Chunk {
         append(&mut self.good, &mut outputs.good, record);
         append(&mut self.bad, &mut outputs.bad, record);
         append(&mut self.failed, &mut outputs.failed, record);
-        outputs.pii.clear();
+        append(&mut self.pii, &mut outputs.pii, record);
         self.counts.add(std::mem::take(&mut outputs.counts));
     }
 }

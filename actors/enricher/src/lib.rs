@@ -8,6 +8,7 @@ mod chunk;
 mod current;
 mod metric;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use crate::metric::Tally;
 /// Rounds of look-ups past which a batch fails: every round brings schemas that were missing, so few are ever needed.
 const MAX_ROUNDS: usize = 16;
 
+/// Schemas that are asked for at the same time.
+const LOOK_UPS: usize = 32;
+
 /// Sees every record before it is enriched, on the core that does it.
 pub type Probe = Arc<dyn Fn(&Record) + Send + Sync>;
 
@@ -36,6 +40,8 @@ pub struct Outlets {
     pub bad: Port<Batch<PutEntry>>,
     /// Failed events, if wanted.
     pub failed: Option<Port<Batch<PutEntry>>>,
+    /// Events about what was pseudonymised; dropped without.
+    pub pii: Option<Port<Batch<PutEntry>>>,
 }
 
 /// The enricher of one shard.
@@ -68,10 +74,11 @@ impl Enricher {
             stream: Arc::clone(&self.stream),
             records: records.into(),
             now_micros: cx.clock().now_micros(),
-            answers: Arc::from([]),
+            answers: Arc::default(),
             probe: self.probe.clone(),
         };
-        let mut answers: Vec<(SchemaKey, Lookup)> = Vec::new();
+        // By schema: however long a registry is out, there is one answer for each.
+        let mut answers: HashMap<SchemaKey, Lookup> = HashMap::new();
         let mut todo = chunk::cut(work.records.len(), cx.cores().count());
         let mut done: Vec<Option<Chunk>> = todo.iter().map(|_| None).collect();
         let mut slots: Vec<usize> = (0..todo.len()).collect();
@@ -110,7 +117,7 @@ impl Enricher {
             }
             missing.schemas.append(&mut missing.unreachable);
             answers.extend(self.look_up(missing.schemas, cx).await);
-            work.answers = answers.clone().into();
+            work.answers = Arc::new(answers.clone());
             (todo, slots) = (again, again_slots);
         }
     }
@@ -131,7 +138,8 @@ impl Enricher {
         Err(Failure::message(format!("a schema registry does not answer, asked for {schema}")))
     }
 
-    /// Asks the registries; the resolver remembers what it may.
+    /// Asks the registries; the resolver remembers what it may. Where one does not answer, those that are left are not
+    /// asked for yet: each could take a time-out, and the batch has to wait anyway.
     async fn look_up(&self, mut keys: Vec<SchemaKey>, cx: &StageContext) -> Vec<(SchemaKey, Lookup)> {
         keys.sort_by_cached_key(ToString::to_string);
         keys.dedup();
@@ -144,8 +152,14 @@ impl Enricher {
         };
         let mut answers = Vec::with_capacity(keys.len());
         // A batch may name thousands of schemas; registries are asked for a few at a time.
-        for some in keys.chunks(32) {
-            answers.extend(cx.outside(join_all(some.iter().cloned().map(resolve))).await);
+        for some in keys.chunks(LOOK_UPS) {
+            let found = cx.outside(join_all(some.iter().cloned().map(resolve))).await;
+            let down = |answer: &Lookup| answer.as_ref().is_err_and(|error| error.is_system_failure());
+            let stop = found.iter().any(|(_, answer)| down(answer));
+            answers.extend(found);
+            if stop {
+                break;
+            }
         }
         answers
     }
@@ -157,20 +171,25 @@ impl Stage for Enricher {
 
     async fn handle(&mut self, input: Self::Input, cx: &StageContext) -> Result<(), Failure> {
         let chunks = self.enrich(input.items, cx).await?;
-        let (mut good, mut bad, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut good, mut bad, mut failed, mut pii) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut tally = Tally::default();
         for chunk in chunks {
             tally.counts.add(chunk.counts);
             good.extend(chunk.good);
             bad.extend(chunk.bad);
             failed.extend(chunk.failed);
+            pii.extend(chunk.pii);
         }
         (tally.good, tally.bad) = (good.len() as u64, bad.len() as u64);
-        tally.failed = if self.outlets.failed.is_some() { failed.len() as u64 } else { 0 };
         send(&self.outlets.good, good, &input.ack, cx).await?;
         send(&self.outlets.bad, bad, &input.ack, cx).await?;
-        if let Some(port) = &self.outlets.failed {
-            send(port, failed, &input.ack, cx).await?;
+        for (port, entries, count) in
+            [(&self.outlets.failed, failed, &mut tally.failed), (&self.outlets.pii, pii, &mut tally.pii)]
+        {
+            if let Some(port) = port {
+                *count = entries.len() as u64;
+                send(port, entries, &input.ack, cx).await?;
+            }
         }
         tally.emit(cx.group());
         input.ack.delivered();
@@ -180,7 +199,8 @@ impl Stage for Enricher {
     async fn drain(self: Box<Self>, _cx: &StageContext) -> Result<(), Failure> {
         self.outlets.good.close()?;
         self.outlets.bad.close()?;
-        self.outlets.failed.map_or(Ok(()), Port::close)
+        self.outlets.failed.map_or(Ok(()), Port::close)?;
+        self.outlets.pii.map_or(Ok(()), Port::close)
     }
 }
 

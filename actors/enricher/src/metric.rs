@@ -14,6 +14,8 @@ pub enum Metric {
     Bad,
     /// Events with faults written to the stream for them.
     Failed,
+    /// Events about what was pseudonymised, written to the stream for them.
+    Pii,
     /// Events that a script dropped.
     Dropped,
     /// Events accepted in spite of too long fields.
@@ -28,6 +30,7 @@ impl Metric {
             Self::Good => "snowmelt_enrich_good_total",
             Self::Bad => "snowmelt_enrich_bad_total",
             Self::Failed => "snowmelt_enrich_failed_total",
+            Self::Pii => "snowmelt_enrich_pii_total",
             Self::Dropped => "snowmelt_enrich_dropped_total",
             Self::InvalidEnriched => "snowmelt_enrich_invalid_total",
         }
@@ -45,6 +48,8 @@ pub struct Tally {
     pub bad: u64,
     /// Failed events.
     pub failed: u64,
+    /// Events about what was pseudonymised.
+    pub pii: u64,
 }
 
 impl Tally {
@@ -55,6 +60,7 @@ impl Tally {
             (Metric::Good, self.good),
             (Metric::Bad, self.bad),
             (Metric::Failed, self.failed),
+            (Metric::Pii, self.pii),
             (Metric::Dropped, self.counts.dropped),
             (Metric::InvalidEnriched, self.counts.invalid_enriched),
         ];

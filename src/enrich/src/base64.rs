@@ -1,22 +1,15 @@
 //! Base64 as trackers send it: either alphabet, with or without padding, with whatever else in between.
 
-/// Decodes as leniently as the original: both alphabets mixed, any other character skipped, padding ends the text, an
-/// incomplete last group is ignored. What is not UTF-8 is replaced.
-pub(crate) fn decode(text: &str) -> String {
-    let mut out = String::new();
-    decode_into(text, &mut out);
-    out
-}
+use std::borrow::Cow;
 
-/// [`decode`] into a buffer that is emptied first and keeps its memory.
-pub(crate) fn decode_into(text: &str, out: &mut String) {
-    let mut bytes = std::mem::take(out).into_bytes();
+use snowmelt_protocol::payload::decode_text;
+
+/// Decodes as leniently as the original: both alphabets mixed, any other character skipped, padding ends the text, an
+/// incomplete last group is ignored. What is not UTF-8 is replaced. `bytes` is emptied first and keeps its memory.
+pub(crate) fn decode<'b>(text: &str, bytes: &'b mut Vec<u8>) -> Cow<'b, str> {
     bytes.clear();
-    decode_bytes(text.as_bytes(), &mut bytes);
-    *out = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    };
+    decode_bytes(text.as_bytes(), bytes);
+    decode_text(bytes)
 }
 
 fn decode_bytes(text: &[u8], out: &mut Vec<u8>) {
@@ -80,6 +73,10 @@ pub(crate) fn encode_mime(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(text: &str) -> String {
+        super::decode(text, &mut b"before".to_vec()).into_owned()
+    }
 
     #[test]
     fn both_alphabets_padding_and_rubbish_are_taken() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use snowmelt_iglu::ResolverOptions;
 use snowmelt_protocol::badrow::Processor;
 use snowmelt_protocol::event::{Column, Kind};
 
@@ -32,6 +33,8 @@ pub struct EnrichConfig {
     /// `assetsUpdatePeriod`: how long after the start, and after each refresh, the files of the enrichments are looked
     /// at again; 7 days.
     pub assets_update_period: Duration,
+    /// `iglu.maxRetry`, `iglu.maxWait`, `http.client.requestTimeout` and the depth of JSON: how registries are asked.
+    pub resolver: ResolverOptions,
 }
 
 /// The deepest JSON that can be allowed: readers of bad rows refuse deeper ones, `serde_json` among them.
@@ -50,6 +53,7 @@ impl EnrichConfig {
             failed_output: false,
             partition_key: None,
             assets_update_period: Duration::from_secs(7 * 24 * 3600),
+            resolver: ResolverOptions::default(),
         }
     }
 
@@ -85,6 +89,18 @@ impl EnrichConfig {
         if let Some(value) = find("assetsUpdatePeriod") {
             config.assets_update_period = duration("assetsUpdatePeriod", value)?;
         }
+        if let Some(value) = find("iglu.maxRetry") {
+            config.resolver.max_retries = u32::try_from(number("iglu.maxRetry", value)?).unwrap_or(u32::MAX);
+        }
+        for (path, setting) in [
+            ("iglu.maxWait", &mut config.resolver.max_retry_wait),
+            ("http.client.requestTimeout", &mut config.resolver.request_timeout),
+        ] {
+            if let Some(value) = find(path) {
+                *setting = duration(path, value)?;
+            }
+        }
+        config.resolver.max_json_depth = config.max_json_depth;
         config.failed_output = find("output.failed.streamName").is_some();
         Ok(config)
     }
@@ -252,6 +268,19 @@ mod tests {
         .unwrap();
         assert!(config.accept_invalid && config.failed_output);
         assert_eq!((config.max_json_depth, config.partition_key), (30, Some(Column::UserId)));
+    }
+
+    #[test]
+    fn registries_are_asked_as_the_file_says() {
+        let config = read(json!({
+            "iglu": {"maxRetry": 7, "maxWait": "250 millis"}, "http": {"client": {"requestTimeout": "2 seconds"}},
+            "validation": {"maxJsonDepth": 40},
+        }))
+        .unwrap();
+        let asked = (config.resolver.max_retries, config.resolver.max_retry_wait, config.resolver.request_timeout);
+        assert_eq!(asked, (7, Duration::from_millis(250), Duration::from_secs(2)));
+        assert_eq!(config.resolver.max_json_depth, 40);
+        assert!(read(json!({"iglu": {"maxRetry": "often"}})).unwrap_err().to_string().starts_with("iglu.maxRetry: "));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config::{EnrichConfig, MAX_JSON_DEPTH};
 use crate::enrichments::Enrichments;
 use crate::event::{self, EventScratch};
 use crate::ids::{Purpose, RecordSeed};
-use crate::outputs::{OutRecord, Outputs};
+use crate::outputs::{Mark, OutRecord, Outputs};
 use crate::request::{self, Request};
 use crate::selfdescribing::KeyCache;
 use crate::validation::{Checker, Envelopes};
@@ -124,10 +124,27 @@ impl Enrich {
         out: &mut Outputs,
     ) -> Result<(), Needs> {
         let mark = out.mark();
-        let mut run = Run { enrich: self, cx, out, needs: Needs::default(), payloads: 0, keys_drawn: 0 };
+        let needs = Needs::default();
+        let mut run = Run {
+            enrich: self,
+            cx,
+            out,
+            needs,
+            payloads: 0,
+            keys_drawn: 0,
+            seen: mark,
+            bytes: 0,
+            input: 0,
+            too_large: false,
+        };
         match Compression::detect(record) {
             None => run.payload(record, scratch),
             Some(compression) => run.container(record, compression, scratch),
+        }
+        if run.too_large {
+            run.out.rewind(mark);
+            run.expanded(record);
+            return Ok(());
         }
         let needs = run.needs;
         if needs.is_empty() {
@@ -146,7 +163,24 @@ pub(crate) struct Run<'r> {
     needs: Needs,
     payloads: u32,
     keys_drawn: u32,
+    /// How far the outputs were measured, and their size so far.
+    seen: Mark,
+    bytes: usize,
+    /// Bytes of the payloads so far.
+    input: usize,
+    /// The record gives more than it may.
+    too_large: bool,
 }
+
+/// Most bytes that come of one record of the raw stream, about: so many times the bytes of its payloads, and
+/// [`SPARE_OUTPUT_BYTES`] more, but never above [`MAX_OUTPUT_BYTES`]. A short request can hold thousands of events, each of
+/// which repeats the request's headers and query string; of a record that would give more, one size violation tells. The
+/// original has no such limit. Requests of real trackers give some 20 times their bytes when all their events are bad.
+pub const OUTPUT_FACTOR: usize = 64;
+/// See [`OUTPUT_FACTOR`].
+pub const SPARE_OUTPUT_BYTES: usize = 4 << 20;
+/// See [`OUTPUT_FACTOR`].
+pub const MAX_OUTPUT_BYTES: usize = 128 << 20;
 
 const LOADER: &str = "thrift";
 /// What a bad row that had to be cut says.
@@ -164,10 +198,13 @@ impl Run<'_> {
             Err(error) => return self.corrupt(record, compression, &error),
         };
         let mut payload = std::mem::take(&mut scratch.payload);
-        loop {
+        while !self.too_large {
             match reader.next_payload(&mut payload) {
                 Ok(Next::Payload) => self.payload(&payload, scratch),
-                Ok(Next::Skipped { announced }) => self.skipped(record, compression, announced),
+                Ok(Next::Skipped { announced }) => {
+                    self.skipped(record, compression, announced);
+                    self.measure();
+                }
                 Ok(Next::End) => break,
                 Err(error) => {
                     self.corrupt(record, compression, &error);
@@ -224,15 +261,48 @@ impl Run<'_> {
         self.bad(line);
     }
 
+    /// The record as one bad row, in place of all that would come of it.
+    fn expanded(&mut self, record: &[u8]) {
+        self.out.counts.raw += 1;
+        let limit = self.output_limit();
+        let mut line = String::new();
+        SizeViolation {
+            processor: &self.enrich.config.processor,
+            timestamp_micros: self.cx.now_micros,
+            maximum_allowed_size_bytes: limit as u64,
+            actual_size_bytes: self.bytes as u64,
+            expectation: &format!("Collector payload expands to more than {limit} bytes of events"),
+            payload: &badrow::base64(record),
+        }
+        .write(&mut line);
+        self.bad(line);
+    }
+
+    fn output_limit(&self) -> usize {
+        SPARE_OUTPUT_BYTES.saturating_add(self.input.saturating_mul(OUTPUT_FACTOR)).min(MAX_OUTPUT_BYTES)
+    }
+
+    /// Adds what was put out since the last time, and tells whether it is too much.
+    fn measure(&mut self) -> bool {
+        self.bytes += self.out.bytes_since(self.seen);
+        self.seen = self.out.mark();
+        self.too_large |= self.bytes > self.output_limit();
+        self.too_large
+    }
+
     fn payload(&mut self, record: &[u8], scratch: &mut Scratch) {
         let index = self.payloads;
         self.payloads += 1;
+        self.input += record.len();
         match Request::read(record, &self.enrich.payload_schema) {
             Ok(request) => {
                 self.out.counts.raw += 1;
                 self.request(&request, index, scratch);
             }
-            Err(messages) => messages.iter().for_each(|message| self.malformed(record, LOADER, message)),
+            Err(messages) => {
+                messages.iter().for_each(|message| self.malformed(record, LOADER, message));
+                self.measure();
+            }
         }
     }
 
@@ -250,10 +320,20 @@ impl Run<'_> {
             Ok(events) => {
                 for (nth, parameters) in events.iter().enumerate() {
                     event::enrich(self, request, parameters, (index, nth as u32), &mut checker, memory);
+                    if self.measure() {
+                        break;
+                    }
                 }
             }
             Err((_, Refusal::Pending)) => {}
-            Err((kind, Refusal::Failed(messages))) => self.refused(request, kind, &messages),
+            Err((_, Refusal::TooLarge(bytes))) => {
+                self.bytes += bytes;
+                self.too_large = true;
+            }
+            Err((kind, Refusal::Failed(messages))) => {
+                self.refused(request, kind, &messages);
+                self.measure();
+            }
         }
         self.needs = needs;
     }
@@ -276,7 +356,8 @@ impl Run<'_> {
     /// A partition key for a record that has none of its own.
     pub(crate) fn random_key(&mut self) -> String {
         self.keys_drawn += 1;
-        self.cx.seed.uuid(Purpose::PartitionKey, 0, self.keys_drawn).hyphenated().to_string()
+        let key = self.cx.seed.uuid(Purpose::PartitionKey, 0, self.keys_drawn);
+        key.hyphenated().encode_lower(&mut [0; 36]).to_owned()
     }
 
     /// Puts a bad row out, cut down to a size violation when it is too large.
@@ -284,6 +365,23 @@ impl Run<'_> {
         self.trim(&mut line, ROW_TOO_LARGE);
         let partition_key = self.random_key();
         self.out.bad.push(OutRecord { partition_key, data: Bytes::from(line) });
+    }
+
+    /// Tells of an event about pseudonymisation that is too large, without a part of it: it holds original values, which
+    /// are to be in its stream only.
+    pub(crate) fn too_large_pii(&mut self, size: usize) {
+        let limit = self.enrich.config.max_record_bytes;
+        let mut line = String::new();
+        SizeViolation {
+            processor: &self.enrich.config.processor,
+            timestamp_micros: self.cx.now_micros,
+            maximum_allowed_size_bytes: limit as u64,
+            actual_size_bytes: size as u64,
+            expectation: &format!("PII event exceeds the maximum allowed size of {limit} bytes"),
+            payload: "",
+        }
+        .write(&mut line);
+        self.bad(line);
     }
 
     /// Replaces a line that is longer than a record may be; tells whether it did.

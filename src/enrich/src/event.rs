@@ -19,16 +19,18 @@ use crate::lengths;
 use crate::outputs::OutRecord;
 use crate::parameters::Parameters;
 use crate::request::{Request, pairs_of};
-use crate::validation::{CONTEXTS, Checker, Findings};
+use crate::validation::{CONTEXTS, Checker, Findings, Verdicts};
 
 /// Memory for the work on one event.
 #[derive(Debug, Default)]
 pub(crate) struct EventScratch {
     event: EnrichedEvent,
     json: Document,
-    decoded: String,
+    decoded: Vec<u8>,
+    verdicts: Verdicts,
     derived: Vec<Entity>,
     failures: Vec<EnrichmentMessage>,
+    pii: Vec<EnrichedEvent>,
     /// Findings of the first phase.
     input: Findings,
     /// Findings of the last phase.
@@ -40,6 +42,7 @@ impl EventScratch {
         self.event.clear();
         self.derived.clear();
         self.failures.clear();
+        self.pii.clear();
         self.input.clear();
         self.output.clear();
     }
@@ -61,7 +64,7 @@ pub(crate) fn enrich(
     read_parameters(run, request, parameters, place, memory);
     let unstruct_schema = read_json(parameters, checker, memory);
 
-    let EventScratch { event, derived, failures, .. } = &mut *memory;
+    let EventScratch { event, derived, failures, pii, .. } = &mut *memory;
     enrichments::run(
         &run.enrich.enrichments,
         Phase {
@@ -72,6 +75,7 @@ pub(crate) fn enrich(
             unstruct_schema: unstruct_schema.as_ref(),
             derived,
             failures,
+            pii,
         },
     );
     check_output(run, checker, memory);
@@ -89,7 +93,9 @@ fn read_parameters(
     let EventScratch { event, input, .. } = memory;
     let source = &request.source;
     let mut faults = Vec::new();
-    event.set_or_unset(Column::VCollector, source.collector.as_deref());
+    if let Some(collector) = &source.collector {
+        convert::set_line(event, Column::VCollector, collector);
+    }
     event.set(Column::VEtl, &run.enrich.v_etl);
     event.set_millis(Column::EtlTstamp, run.now_millis());
     event.set_or_unset(Column::NetworkUserid, source.network_userid.as_deref());
@@ -97,7 +103,7 @@ fn read_parameters(
         convert::set_ip(event, address);
     }
     if let Some(agent) = &source.user_agent {
-        convert::set_user_agent(event, agent);
+        convert::set_line(event, Column::Useragent, agent);
     }
     if convert::is_storable(source.timestamp_millis) {
         event.set_millis(Column::CollectorTstamp, source.timestamp_millis);
@@ -160,9 +166,9 @@ fn read_json(
 ) -> Option<snowmelt_iglu::SchemaKey> {
     let EventScratch { event, json, decoded, input, .. } = memory;
     let unstruct = text_of(parameters, FieldId::UNSTRUCT_BASE64, FieldId::UNSTRUCT, decoded);
-    let schema = unstruct.and_then(|text| checker.unstruct(text, json, event, input));
+    let schema = unstruct.and_then(|text| checker.unstruct(&text, json, event, input));
     if let Some(text) = text_of(parameters, FieldId::CONTEXTS_BASE64, FieldId::CONTEXTS, decoded) {
-        checker.contexts(text, json, event, input);
+        checker.contexts(&text, json, event, input);
     }
     schema
 }
@@ -172,21 +178,18 @@ fn text_of<'p>(
     parameters: &'p Parameters<'_>,
     encoded: FieldId,
     plain: FieldId,
-    decoded: &'p mut String,
-) -> Option<&'p str> {
+    decoded: &'p mut Vec<u8>,
+) -> Option<Cow<'p, str>> {
     match parameters.value_of(encoded) {
-        Some(text) => {
-            base64::decode_into(text, decoded);
-            Some(decoded)
-        }
-        None => parameters.value_of(plain),
+        Some(text) => Some(base64::decode(text, decoded)),
+        None => parameters.value_of(plain).map(Cow::Borrowed),
     }
 }
 
 /// Phase 3: derived contexts and lengths.
 fn check_output(run: &mut Run<'_>, checker: &mut Checker<'_>, memory: &mut EventScratch) {
-    let EventScratch { event, json, derived, output, .. } = memory;
-    derived.retain_mut(|entity| match checker.derived(entity, json, output) {
+    let EventScratch { event, json, derived, output, verdicts, .. } = memory;
+    derived.retain_mut(|entity| match checker.derived(entity, json, output, verdicts) {
         Some(schema) => {
             entity.schema = schema;
             true
@@ -218,15 +221,17 @@ fn check_output(run: &mut Run<'_>, checker: &mut Checker<'_>, memory: &mut Event
 /// Puts out what became of the event.
 fn emit(run: &mut Run<'_>, request: &Request<'_>, parameters: &Parameters<'_>, memory: &mut EventScratch) {
     write_derived(run, memory);
-    let EventScratch { event, failures, input, output, .. } = memory;
+    let EventScratch { event, failures, pii, input, output, .. } = memory;
     if input.violations.is_empty() && failures.is_empty() && output.violations.is_empty() {
-        let mut line = String::with_capacity(event.size_hint());
-        event.write_tsv(&mut line);
-        if run.trim(&mut line, EVENT_TOO_LARGE) {
+        if event.tsv_len() > run.enrich.config.max_record_bytes {
+            let mut line = String::new();
+            event.write_tsv(&mut line);
+            run.trim(&mut line, EVENT_TOO_LARGE);
             run.bad(line);
         } else {
-            let record = out_record(run, event, line);
+            let record = out_record(run, event);
             run.out.good.push(record);
+            pii.iter().for_each(|event| emit_pii(run, event));
         }
         return;
     }
@@ -244,20 +249,27 @@ fn emit(run: &mut Run<'_>, request: &Request<'_>, parameters: &Parameters<'_>, m
     }
     run.bad(line);
     if run.enrich.config.failed_output {
-        let mut line = String::with_capacity(event.size_hint());
-        event.write_tsv(&mut line);
         // A failed event that is too large is left out: its bad row was sent.
-        if line.len() <= run.enrich.config.max_record_bytes {
-            let record = out_record(run, event, line);
+        if event.tsv_len() <= run.enrich.config.max_record_bytes {
+            let record = out_record(run, event);
             run.out.failed.push(record);
         }
     }
 }
 
-fn out_record(run: &mut Run<'_>, event: &EnrichedEvent, line: String) -> OutRecord {
+/// Puts out an event about what was pseudonymised in a good one.
+fn emit_pii(run: &mut Run<'_>, event: &EnrichedEvent) {
+    if event.tsv_len() > run.enrich.config.max_record_bytes {
+        return run.too_large_pii(event.tsv_len());
+    }
+    let record = out_record(run, event);
+    run.out.pii.push(record);
+}
+
+fn out_record(run: &mut Run<'_>, event: &EnrichedEvent) -> OutRecord {
     let own = run.enrich.config.partition_key.and_then(|column| event.get(column)).filter(|key| !key.is_empty());
     let partition_key = own.map_or_else(|| Cow::Owned(run.random_key()), Cow::Borrowed).into_owned();
-    OutRecord { partition_key, data: Bytes::from(line) }
+    OutRecord { partition_key, data: Bytes::from(event.to_tsv()) }
 }
 
 /// Sets derived_contexts: failures of all phases, entities of enrichments, superseded schemas.

@@ -48,6 +48,11 @@ impl FieldId {
     /// How many parameters the table has.
     pub(crate) const COUNT: usize = FIELDS.len();
 
+    /// All of them, in the order of the table.
+    pub(crate) fn all() -> impl Iterator<Item = FieldId> {
+        (0..FIELDS.len()).map(|at| FieldId(at as u8))
+    }
+
     /// The row of a name that is in the table, found by the compiler.
     const fn of(name: &str) -> FieldId {
         let wanted = key(name.as_bytes());

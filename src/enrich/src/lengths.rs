@@ -47,9 +47,8 @@ impl Limits {
     /// Columns whose text is too long, in column order, with their limits.
     pub(crate) fn exceeded(&self, event: &EnrichedEvent) -> Vec<(Column, u32)> {
         let too_long = |&&(column, limit): &&(Column, u32)| {
-            let text = event.text(column);
             // A text has at most as many UTF-16 units as bytes.
-            text.len() > limit as usize && text.encode_utf16().count() > limit as usize
+            event.len_of(column) > limit as usize && event.text(column).encode_utf16().count() > limit as usize
         };
         self.limits.iter().filter(too_long).copied().collect()
     }

@@ -27,7 +27,7 @@ mod uri;
 mod validation;
 
 pub use config::EnrichConfig;
-pub use enrich::{Context, Enrich, Needs, Scratch};
+pub use enrich::{Context, Enrich, MAX_OUTPUT_BYTES, Needs, OUTPUT_FACTOR, SPARE_OUTPUT_BYTES, Scratch};
 pub use ids::RecordSeed;
 pub use lengths::{Limits, UnsupportedLimits};
 pub use outputs::{Counts, OutRecord, Outputs};

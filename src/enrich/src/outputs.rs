@@ -29,7 +29,7 @@ pub struct Outputs {
     pub bad: Vec<OutRecord>,
     /// Events with faults, as far as they came; only if the configuration asks for them.
     pub failed: Vec<OutRecord>,
-    /// Events about pseudonymisation.
+    /// Events about what was pseudonymised in good ones; they hold the original values.
     pub pii: Vec<OutRecord>,
     /// Counters (enrich-core 8.1); those of records written are the lengths of the lists.
     pub counts: Counts,
@@ -74,6 +74,15 @@ impl Outputs {
             pii: self.pii.len(),
             counts: self.counts,
         }
+    }
+
+    /// Bytes of the records since the mark.
+    pub(crate) fn bytes_since(&self, mark: Mark) -> usize {
+        let bytes = |records: &[OutRecord]| records.iter().map(|record| record.data.len()).sum::<usize>();
+        bytes(&self.good[mark.good..])
+            + bytes(&self.bad[mark.bad..])
+            + bytes(&self.failed[mark.failed..])
+            + bytes(&self.pii[mark.pii..])
     }
 
     /// Forgets everything since the mark.

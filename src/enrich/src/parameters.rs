@@ -51,6 +51,14 @@ impl<'a> Parameters<'a> {
         parameters
     }
 
+    /// About how many bytes the parameters of one event take that has these and a few of its own.
+    pub(crate) fn bytes_with(pairs: &[Pair<'_>]) -> usize {
+        const OWN: usize = 8;
+        let text = |(name, value): &Pair<'_>| name.len() + value.as_deref().map_or(0, str::len);
+        let texts: usize = pairs.iter().map(text).sum();
+        size_of::<Self>() + (pairs.len() + OWN) * size_of::<Entry<'_>>() + texts
+    }
+
     /// Sets every pair in order.
     pub fn extend(&mut self, pairs: &[Pair<'a>]) {
         for (name, value) in pairs {
@@ -125,6 +133,23 @@ impl<'a> Parameters<'a> {
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.entries.iter().map(|entry| (entry.name.as_ref(), entry.value.as_deref()))
+    }
+
+    /// Names that the tracker protocol does not know, with their values, in order.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let unknown = self.entries.iter().filter(|entry| entry.field.is_none());
+        unknown.map(|entry| (entry.name.as_ref(), entry.value.as_deref()))
+    }
+
+    /// How many names the tracker protocol does not know.
+    pub(crate) fn unknown_count(&self) -> usize {
+        self.unknown
+    }
+
+    /// About how many bytes all names and values take, two separators each included.
+    pub(crate) fn size_hint(&self) -> usize {
+        let size = |entry: &Entry<'_>| entry.name.len() + entry.value.as_deref().unwrap_or_default().len() + 2;
+        self.entries.iter().map(size).sum()
     }
 
     /// How many names there are.

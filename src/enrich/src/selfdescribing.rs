@@ -8,7 +8,7 @@ use snowmelt_protocol::document::Node;
 /// Keys by the text of their URI: events name the same few schemas over and over.
 #[derive(Debug, Default)]
 pub(crate) struct KeyCache {
-    keys: HashMap<Box<str>, SchemaKey>,
+    keys: HashMap<Box<str>, SchemaKey, ahash::RandomState>,
 }
 
 /// More URIs than any site has schemas; beyond it somebody makes them up.
@@ -31,10 +31,10 @@ impl KeyCache {
     pub(crate) fn read<'n>(&mut self, value: Node<'n>) -> Result<(SchemaKey, Node<'n>), ParseError> {
         // Both members are looked for in one walk; `data` counts first.
         let (mut schema, mut data) = (None, None);
-        for (name, member) in value.members() {
-            match name.as_ref() {
-                "schema" => schema = Some(member),
-                "data" => data = Some(member),
+        for (name, member) in value.named_members() {
+            match name.bytes().as_ref() {
+                b"schema" => schema = Some(member),
+                b"data" => data = Some(member),
                 _ => {}
             }
         }

@@ -1,6 +1,9 @@
 //! Validating the self-describing parts of an event (enrich-core 5.3, 5.4).
 
-use snowmelt_iglu::{ClientError, Lookup, SchemaCriterion, SchemaKey, SchemaSource, SchemaVer};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use snowmelt_iglu::{ClientError, Lookup, Schema, SchemaCriterion, SchemaKey, SchemaSource, SchemaVer};
 use snowmelt_protocol::badrow::{self, FailureMessage, IgluError};
 use snowmelt_protocol::document::{Document, Node, SyntaxError};
 use snowmelt_protocol::event::{Column, EnrichedEvent};
@@ -71,6 +74,47 @@ pub(crate) struct Checker<'c> {
     pub needs: &'c mut Needs,
     pub envelopes: &'c Envelopes,
     pub max_depth: usize,
+}
+
+/// Data of entities that were found valid, by which copy they are and which schema: what enrichments attach to many
+/// events is not parsed for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    valid: HashMap<usize, Verdict, ahash::RandomState>,
+}
+
+/// Holds what it is about, so that nothing else can come to its address.
+#[derive(Debug)]
+struct Verdict {
+    data: Arc<str>,
+    schema: Arc<Schema>,
+    max_depth: usize,
+}
+
+/// More than there are browsers in use; 400 bytes each.
+const MAX_VERDICTS: usize = 4_096;
+
+impl Verdicts {
+    fn place(data: &Arc<str>) -> usize {
+        Arc::as_ptr(data).addr()
+    }
+
+    fn knows(&self, data: &Arc<str>, schema: &Arc<Schema>, max_depth: usize) -> bool {
+        self.valid.get(&Self::place(data)).is_some_and(|known| {
+            Arc::ptr_eq(&known.data, data) && Arc::ptr_eq(&known.schema, schema) && known.max_depth == max_depth
+        })
+    }
+
+    fn remember(&mut self, data: &Arc<str>, schema: Arc<Schema>, max_depth: usize) {
+        // What nobody else holds does not come again.
+        if Arc::strong_count(data) < 2 {
+            return;
+        }
+        if self.valid.len() >= MAX_VERDICTS {
+            self.valid.clear();
+        }
+        self.valid.insert(Self::place(data), Verdict { data: Arc::clone(data), schema, max_depth });
+    }
 }
 
 /// What validation gathers about one event.
@@ -192,7 +236,15 @@ impl Checker<'_> {
         entity: &Entity,
         document: &mut Document,
         findings: &mut Findings,
+        verdicts: &mut Verdicts,
     ) -> Option<SchemaKey> {
+        // What many events share was seen before.
+        let lookup = self.schemas.lookup(&entity.schema);
+        if let Some(Ok(schema)) = &lookup
+            && verdicts.knows(&entity.data, schema, self.max_depth)
+        {
+            return Some(findings.superseded_by(entity.schema.clone(), schema.superseded_by()));
+        }
         let data = match document.parse(&entity.data, self.max_depth) {
             Ok(value) => Some(value),
             // Too much depth is told like a violation of the schema.
@@ -203,7 +255,12 @@ impl Checker<'_> {
             }
         };
         match self.check(&entity.schema, data) {
-            Ok(version) => Some(findings.superseded_by(entity.schema.clone(), version)),
+            Ok(version) => {
+                if let Some(Ok(schema)) = lookup {
+                    verdicts.remember(&entity.data, schema, self.max_depth);
+                }
+                Some(findings.superseded_by(entity.schema.clone(), version))
+            }
             Err(rejection) => {
                 // What is too deep for us is too deep for those who read failed events.
                 let shown = data.map_or_else(|| "null".to_owned(), |data| data.to_compact());

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use snowmelt_collector::CollectorConfig;
+use snowmelt_runtime::Clock;
 
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
 use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Target, Work};
 use crate::definition::units::show_bytes;
 use crate::definition::{OriginalCollector, Overrides, Plan, load};
-use crate::run::settings;
+use crate::run::{enriching, settings};
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -27,12 +28,21 @@ pub fn check(args: &CheckArgs) -> Outcome {
         eprintln!("note: {note}");
     }
     for definition in &plan.definitions {
-        if let Work::Collect(collect) = &definition.work {
-            settings::collector(collect)?;
+        match &definition.work {
+            Work::Collect(collect) => drop(settings::collector(collect)?),
+            Work::Enrich(work) => check_enrich(work)?,
+            Work::Load(_) => {}
         }
     }
     print!("{}", describe(&plan));
     Ok(())
+}
+
+/// Mistakes in the files that an enrich definition names; what these name in turn is not fetched.
+fn check_enrich(work: &Enrich) -> Outcome {
+    let config = settings::enrich_config(work)?;
+    settings::resolver_with(&work.resolver, &Clock::system(), config.resolver)?;
+    work.enrichments.as_deref().map_or(Ok(()), enriching::check)
 }
 
 /// The reference of all keys.
@@ -120,8 +130,8 @@ fn draw_enrich(enrich: &Enrich, shards: u32) -> Vec<String> {
         format!("shard-reader ─► enricher ─┬► batcher ─► stream-writer {}", enrich.good),
     ];
     let indent = "                          ";
-    if let Some(failed) = &enrich.failed {
-        lines.push(format!("{indent}├► batcher ─► stream-writer {failed}"));
+    for stream in [&enrich.failed, &enrich.pii].into_iter().flatten() {
+        lines.push(format!("{indent}├► batcher ─► stream-writer {stream}"));
     }
     lines.push(format!("{indent}└► batcher ─► stream-writer {}", enrich.bad));
     lines.push("checkpointer ◄─ acknowledgements of all".to_owned());
@@ -168,7 +178,7 @@ pub fn memory(definition: &Definition) -> usize {
         // The collector's own buffer; its bound is the collector's configuration.
         Work::Collect(_) => 64 << 20,
         Work::Enrich(enrich) => {
-            let outputs = 2 + usize::from(enrich.failed.is_some());
+            let outputs = 2 + usize::from(enrich.failed.is_some()) + usize::from(enrich.pii.is_some());
             // A page, the enricher's mailbox and what it makes of one batch; then two mailboxes and a batch an output.
             let outputs = outputs * (2 * mailbox_bytes + enrich.batch.max_bytes);
             enrich.source.max_bytes + mailbox_bytes + 4 * enrich.source.max_bytes + outputs

@@ -78,6 +78,22 @@ async fn a_missing_resolver_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_an_enrichments_file_is_named_by_check_with_its_key_and_value() -> Result<()> {
+    let place = Place::new().await?;
+    let enrichments = place.path().join("enrichments");
+    std::fs::create_dir(&enrichments)?;
+    let good = std::fs::read_to_string(root().join("pipelines/enrichments/anon_ip.json"))?;
+    let mistaken = good.replace("\"anonOctets\": 1", "\"anonOctets\": \"one\"");
+    anyhow::ensure!(mistaken != good, "pipelines/enrichments/anon_ip.json has changed");
+    std::fs::write(enrichments.join("anon.json"), mistaken)?;
+    let by = format!("enrichments = {:?}", enrichments.display().to_string());
+    let file = definition(place.path(), "enrichments = \"enrichments\"", &by)?;
+    let finished = run_to_end(&["check", &file]).await?;
+    assert_one_message(&finished, USER, &["anon.json", "parameters.anonOctets", "\"one\""]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_setting_on_the_command_line_is_named() -> Result<()> {
     let _turn = Place::new().await?;
     let run = run_to_end(&["check", "pipelines/quickstart.toml", "--set", "collector.lisen=127.0.0.1:0"]).await?;

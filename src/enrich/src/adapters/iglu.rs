@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use snowmelt_iglu::{ParseError, SchemaKey};
 use snowmelt_protocol::badrow::FailureMessage;
-use snowmelt_protocol::document::{Document, Kind};
+use snowmelt_protocol::document::{Document, Kind, Node};
 use snowmelt_protocol::json::{write_optional_string, write_string};
 
-use super::{Refusal, input, not_json, unstruct_envelope};
+use super::{Refusal, check_expansion, input, not_json, unstruct_envelope};
 use crate::parameters::{Pair, Parameters};
 use crate::querystring::{self, Charset};
 use crate::request::Request;
@@ -37,7 +37,7 @@ pub(super) fn iglu<'a>(
             let key: SchemaKey = schema
                 .parse()
                 .map_err(|code: ParseError| Refusal::from(input("schema", Some(schema.to_owned()), code.code())))?;
-            described_by_query(&key, body.zip(content_type), &query, document, max_depth)
+            described_by_query(&key, body.zip(content_type), request, &query, document, max_depth)
         }
         (None, None, _) => {
             Err(Refusal::Failed(vec![input("schema", None, "empty `schema` field"), input("body", None, "empty body")]))
@@ -67,6 +67,7 @@ fn self_describing<'a>(
 fn described_by_query<'a>(
     key: &SchemaKey,
     body: Option<(&str, &str)>,
+    request: &Request<'a>,
     query: &Parameters<'a>,
     document: &mut Document,
     max_depth: usize,
@@ -82,10 +83,13 @@ fn described_by_query<'a>(
             let refuse = |expectation: &'static str| Err(input("body", Some(body.to_owned()), expectation).into());
             match root.kind() {
                 Kind::Array if root.is_empty() => refuse("empty array of events"),
-                Kind::Array => Ok(root
-                    .elements()
-                    .map(|element| event(query, "app", unstruct_envelope(key.uri(), |out| element.write_compact(out))))
-                    .collect()),
+                Kind::Array => {
+                    check_expansion(root.len(), request)?;
+                    let event = |element: Node<'_>| {
+                        event(query, "app", unstruct_envelope(key.uri(), |out| element.write_compact(out)))
+                    };
+                    Ok(root.elements().map(event).collect())
+                }
                 Kind::Object if !root.is_empty() => {
                     Ok(vec![event(query, "app", unstruct_envelope(key.uri(), |out| root.write_compact(out)))])
                 }

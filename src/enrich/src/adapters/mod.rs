@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use snowmelt_protocol::badrow::FailureMessage;
 use snowmelt_protocol::document::Document;
 
+use crate::enrich::MAX_OUTPUT_BYTES;
 use crate::parameters::Parameters;
 use crate::request::Request;
 use crate::validation::Checker;
@@ -20,6 +21,8 @@ pub(crate) enum Refusal {
     Pending,
     /// The bad row's messages; never empty.
     Failed(Vec<FailureMessage>),
+    /// The request's events would take about so many bytes, more than a record may.
+    TooLarge(usize),
 }
 
 impl From<FailureMessage> for Refusal {
@@ -90,6 +93,12 @@ pub(crate) fn adapt<'a>(
         }
     };
     events.map_err(|refusal| (kind, refusal))
+}
+
+/// Refuses so many events that each carry what stands in the query string: a short request could take any memory.
+fn check_expansion(events: usize, request: &Request<'_>) -> Result<(), Refusal> {
+    let bytes = events.saturating_mul(Parameters::bytes_with(&request.querystring));
+    if bytes > MAX_OUTPUT_BYTES { Err(Refusal::TooLarge(bytes)) } else { Ok(()) }
 }
 
 fn input(

@@ -41,7 +41,8 @@ pub(super) fn redirect<'a>(
         parameters.set("e", Some("ue".into()));
         parameters.set("ue_pr", Some(unstruct_envelope(REDIRECT, |out| out.push_str(&data)).into()));
     } else if let Some(encoded) = parameters.get("cx") {
-        let text = base64::decode(encoded);
+        let mut decoded = Vec::new();
+        let text = base64::decode(encoded, &mut decoded);
         let contexts = with_entity(&text, &entity, document, max_depth)?;
         parameters.set("cx", Some(base64::encode_mime(&contexts).into()));
     } else if let Some(text) = parameters.get("co").filter(|text| !text.is_empty()) {

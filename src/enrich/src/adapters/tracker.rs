@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use snowmelt_protocol::badrow::FailureMessage;
 use snowmelt_protocol::document::{Document, Kind, Node};
 
-use super::{Refusal, input, not_json};
+use super::{Refusal, check_expansion, input, not_json};
 use crate::parameters::Parameters;
 use crate::request::Request;
 use crate::validation::{Checker, PAYLOAD_DATA_CRITERION, Rejection};
@@ -70,6 +70,7 @@ fn events_in<'a>(
     if data.is_empty() {
         return Err(input("body", Some(data.to_compact()), "empty list of events").into());
     }
+    check_expansion(data.len(), request)?;
     let mut events = Vec::with_capacity(data.len());
     let mut failed = Vec::new();
     for element in data.elements() {

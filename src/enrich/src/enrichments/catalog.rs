@@ -105,9 +105,11 @@ fn check_version(document: &ConfigDocument, kind: &Kind) -> Result<(), ConfigErr
 pub(super) fn assets(documents: &[ConfigDocument]) -> Result<Vec<String>, ConfigError> {
     let mut uris = Vec::new();
     for (document, kind) in select(documents)? {
-        if let Maker::Made { assets, .. } = &kind.maker {
-            uris.extend(assets(document).map_err(|error| document.named(error))?);
-        }
+        let found = match &kind.maker {
+            Maker::Made { assets, .. } => assets(document),
+            Maker::NotAvailable => Err(ConfigError::NotAvailable(kind.name.to_owned())),
+        };
+        uris.extend(found.map_err(|error| document.named(error))?);
     }
     Ok(uris)
 }

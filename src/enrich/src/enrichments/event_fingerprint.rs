@@ -10,13 +10,17 @@ use snowmelt_protocol::badrow::EnrichmentRef;
 use snowmelt_protocol::event::Column;
 
 use super::{Assets, ConfigDocument, ConfigError, Enrichment, Settings, Step, View};
+use crate::fields::FieldId;
+use crate::parameters::Parameters;
 
 /// Hashes all parameters but some.
 #[derive(Debug)]
 pub(super) struct EventFingerprint {
     id: EnrichmentRef,
-    /// Sorted: a few short names are found faster so than by their hashes.
+    /// Sorted.
     excluded: Vec<String>,
+    /// The parameters of the tracker protocol that are hashed, in the order of their names.
+    known: Vec<FieldId>,
     algorithm: Algorithm,
 }
 
@@ -30,7 +34,7 @@ enum Algorithm {
 }
 
 /// U+001F stands after each name and each value.
-const SEPARATOR: [u8; 1] = [0x1f];
+const SEPARATOR: u8 = 0x1f;
 
 impl EventFingerprint {
     pub(super) fn build(document: &ConfigDocument, _: &Assets) -> Result<Arc<dyn Enrichment>, ConfigError> {
@@ -51,8 +55,36 @@ impl EventFingerprint {
         };
         let mut excluded: Vec<String> = settings.texts("excludeParameters")?.into_iter().map(str::to_owned).collect();
         excluded.sort_unstable();
-        Ok(EventFingerprint { id, excluded, algorithm })
+        let mut known: Vec<FieldId> = FieldId::all().collect();
+        known.retain(|id| !is_among(&excluded, id.field().name));
+        known.sort_unstable_by_key(|id| id.field().name);
+        Ok(EventFingerprint { id, excluded, known, algorithm })
     }
+
+    /// Names and values of all parameters that are hashed, in order: those of the protocol stand in order already.
+    fn message(&self, parameters: &Parameters<'_>, message: &mut Vec<u8>) {
+        let known = self.known.iter().filter_map(|&id| Some((id.field().name, parameters.value_of(id)?)));
+        if parameters.unknown_count() == 0 {
+            return known.for_each(|(name, value)| append(message, name, value));
+        }
+        let unknown = parameters.unknown().filter_map(|(name, value)| Some((name, value?)));
+        let unknown = unknown.filter(|(name, _)| !is_among(&self.excluded, name));
+        let mut pairs: Vec<(&str, &str)> = known.chain(unknown).collect();
+        pairs.sort_unstable_by(|(one, _), (other, _)| by_utf16(one, other));
+        pairs.into_iter().for_each(|(name, value)| append(message, name, value));
+    }
+}
+
+fn is_among(sorted: &[String], name: &str) -> bool {
+    sorted.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+}
+
+#[inline]
+fn append(message: &mut Vec<u8>, name: &str, value: &str) {
+    message.extend_from_slice(name.as_bytes());
+    message.push(SEPARATOR);
+    message.extend_from_slice(value.as_bytes());
+    message.push(SEPARATOR);
 }
 
 impl Enrichment for EventFingerprint {
@@ -65,17 +97,14 @@ impl Enrichment for EventFingerprint {
     }
 
     fn enrich(&self, view: &mut View<'_>) {
-        let with_value = view.parameters.iter().filter_map(|(name, value)| Some((name, value?)));
-        let mut pairs: Vec<(&str, &str)> = with_value
-            .filter(|(name, _)| self.excluded.binary_search_by(|excluded| excluded.as_str().cmp(name)).is_err())
-            .collect();
-        pairs.sort_unstable_by(|(one, _), (other, _)| by_utf16(one, other));
+        let mut message = Vec::with_capacity(view.parameters.size_hint());
+        self.message(view.parameters, &mut message);
         view.event.set_with(Column::EventFingerprint, |out| match self.algorithm {
-            Algorithm::Md5 => hash::<Md5>(&pairs, out),
-            Algorithm::Sha1 => hash::<Sha1>(&pairs, out),
-            Algorithm::Sha256 => hash::<Sha256>(&pairs, out),
-            Algorithm::Sha384 => hash::<Sha384>(&pairs, out),
-            Algorithm::Sha512 => hash::<Sha512>(&pairs, out),
+            Algorithm::Md5 => hash::<Md5>(&message, out),
+            Algorithm::Sha1 => hash::<Sha1>(&message, out),
+            Algorithm::Sha256 => hash::<Sha256>(&message, out),
+            Algorithm::Sha384 => hash::<Sha384>(&message, out),
+            Algorithm::Sha512 => hash::<Sha512>(&message, out),
         });
     }
 }
@@ -90,16 +119,9 @@ fn by_utf16(one: &str, other: &str) -> Ordering {
     }
 }
 
-fn hash<D: Digest>(pairs: &[(&str, &str)], out: &mut String) {
+fn hash<D: Digest>(message: &[u8], out: &mut String) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
-    let mut digest = D::new();
-    for (name, value) in pairs {
-        digest.update(name);
-        digest.update(SEPARATOR);
-        digest.update(value);
-        digest.update(SEPARATOR);
-    }
-    for byte in digest.finalize() {
+    for byte in D::digest(message) {
         out.push(char::from(HEX[usize::from(byte >> 4)]));
         out.push(char::from(HEX[usize::from(byte & 15)]));
     }
@@ -107,6 +129,8 @@ fn hash<D: Digest>(pairs: &[(&str, &str)], out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -124,14 +148,34 @@ mod tests {
         }
     }
 
+    fn message(excluded: &[&str], pairs: &[(&'static str, &'static str)]) -> Vec<u8> {
+        let parameters = json!({"hashAlgorithm": "MD5", "excludeParameters": excluded});
+        let document = ConfigDocument::from_json(&json!({
+            "schema": "iglu:com.snowplowanalytics.snowplow/event_fingerprint_config/jsonschema/1-0-1",
+            "data": {"vendor": "v", "name": "n", "enabled": true, "parameters": parameters},
+        }))
+        .unwrap();
+        let fingerprint = EventFingerprint::new(document.id("x"), document.settings()).unwrap();
+        let mut parameters = Parameters::default();
+        pairs.iter().for_each(|(name, value)| parameters.set(*name, Some((*value).into())));
+        let mut message = Vec::new();
+        fingerprint.message(&parameters, &mut message);
+        message
+    }
+
     #[test]
     fn names_and_values_are_set_apart() {
-        let of = |pairs: &[(&str, &str)]| {
-            let mut out = String::new();
-            hash::<Md5>(pairs, &mut out);
-            out
-        };
-        assert_ne!(of(&[("a", "bc")]), of(&[("ab", "c")]));
-        assert_eq!(of(&[]), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_ne!(message(&[], &[("a", "bc")]), message(&[], &[("ab", "c")]));
+        let mut out = String::new();
+        hash::<Md5>(&message(&[], &[]), &mut out);
+        assert_eq!(out, "d41d8cd98f00b204e9800998ecf8427e");
+    }
+
+    #[test]
+    fn parameters_of_the_protocol_and_others_are_hashed_in_the_order_of_their_names() {
+        let pairs = [("url", "1"), ("e", "2"), ("zz", "3"), ("aid", "4"), ("eid", "5"), ("bb", "6"), ("cc", "7")];
+        let text = |of: &[u8]| String::from_utf8(of.to_vec()).unwrap().replace('\u{1f}', " ");
+        assert_eq!(text(&message(&["eid", "cc"], &pairs)), "aid 4 bb 6 e 2 url 1 zz 3 ");
+        assert_eq!(text(&message(&["eid"], &pairs[..2])), "e 2 url 1 ");
     }
 }

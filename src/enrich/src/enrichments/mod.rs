@@ -27,7 +27,6 @@ use snowmelt_protocol::event::EnrichedEvent;
 
 pub use config::{Assets, ConfigDocument, ConfigError, Settings};
 pub(crate) use run::{Phase, run};
-pub use ua_parser::DEFAULT_RULES as DEFAULT_USER_AGENT_RULES;
 
 use crate::parameters::{Pair, Parameters};
 use crate::uri::Uri;
@@ -78,8 +77,9 @@ pub trait Enrichment: Send + Sync + fmt::Debug {
 pub struct Entity {
     /// Schema of the data.
     pub schema: SchemaKey,
-    /// The data as compact JSON (enrich-core 4.2).
-    pub data: String,
+    /// The data as compact JSON (enrich-core 4.2). Whoever attaches the same data to many events shares it between them:
+    /// it is then validated once.
+    pub data: Arc<str>,
 }
 
 impl Entity {
@@ -110,12 +110,13 @@ pub struct View<'v> {
     pub page_query: Option<&'v [Pair<'v>]>,
     derived: &'v mut Vec<Entity>,
     failures: &'v mut Vec<EnrichmentMessage>,
+    pii: &'v mut Vec<EnrichedEvent>,
 }
 
 impl<'v> View<'v> {
     /// Attaches an entity, in front of those of earlier steps.
-    pub fn add_entity(&mut self, schema: SchemaKey, data: String) {
-        self.derived.insert(0, Entity { schema, data });
+    pub fn add_entity(&mut self, schema: SchemaKey, data: impl Into<Arc<str>>) {
+        self.derived.insert(0, Entity { schema, data: data.into() });
     }
 
     /// Attaches entities in this order, in front of those of earlier steps.
@@ -131,6 +132,12 @@ impl<'v> View<'v> {
     /// The same, for steps that rewrite them.
     pub fn entities_mut(&mut self) -> &mut Vec<Entity> {
         self.derived
+    }
+
+    /// Puts out an event of its own about what was pseudonymised in this one, for the stream of such events. It goes out
+    /// with the event if that is good, else never: what is known of a bad event stands in its bad row.
+    pub fn emit_pii(&mut self, event: EnrichedEvent) {
+        self.pii.push(event);
     }
 
     /// Records a failure, in front of earlier ones. Entities stay as they are.

@@ -22,26 +22,28 @@ pub(crate) struct Phase<'p> {
     pub unstruct_schema: Option<&'p snowmelt_iglu::SchemaKey>,
     pub derived: &'p mut Vec<Entity>,
     pub failures: &'p mut Vec<EnrichmentMessage>,
+    /// Events about what was pseudonymised.
+    pub pii: &'p mut Vec<EnrichedEvent>,
 }
 
 /// Runs everything; a failing step never keeps a later one from running.
 pub(crate) fn run(enrichments: &Enrichments, phase: Phase<'_>) {
-    let Phase { event, parameters, headers, referer_header, unstruct_schema, derived, failures } = phase;
+    let Phase { event, parameters, headers, referer_header, unstruct_schema, derived, failures, pii } = phase;
     if !event.is_set(Column::VCollector) {
         fail_input(failures, None, "v_collector", None, Cow::Borrowed("should be set"));
     }
     let page = page_url(event, referer_header, failures);
     derived::derive_tstamp(event);
 
-    let mut view =
-        View { event, parameters, headers, page: page.as_ref(), referrer: None, page_query: None, derived, failures };
+    let page = page.as_ref();
+    let mut view = View { event, parameters, headers, page, referrer: None, page_query: None, derived, failures, pii };
     run_steps(enrichments, &mut view, Step::Iab, Step::CurrencyConversion);
 
     let referrer = referrer(&mut view);
     view.referrer = referrer.as_ref();
     run_steps(enrichments, &mut view, Step::RefererParser, Step::RefererParser);
 
-    let query: Option<Vec<Pair<'_>>> = page.as_ref().map(|page| querystring::pairs(page.query().unwrap_or_default()));
+    let query: Option<Vec<Pair<'_>>> = page.map(|page| querystring::pairs(page.query().unwrap_or_default()));
     view.page_query = query.as_deref();
     run_steps(enrichments, &mut view, Step::CampaignAttribution, Step::CampaignAttribution);
     let cross_navigation = enrichments.at(Step::CrossNavigation).next().map(super::Enrichment::id);

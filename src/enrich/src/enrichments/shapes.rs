@@ -169,18 +169,125 @@ mod tests {
         assert!(text.contains("parameters"), "{text}");
     }
 
+    /// Parameters with all their keys.
+    fn complete() -> [(&'static str, Value); 6] {
+        let file = |database: &str| json!({"database": database, "uri": "http://h/a"});
+        let names = json!(["a", "b"]);
+        [
+            ("anon_ip", json!({"anonOctets": 1, "anonSegments": 8})),
+            (
+                "campaign_attribution",
+                json!({"mapping": "static", "fields": {
+                    "mktMedium": names, "mktSource": names, "mktTerm": [], "mktContent": names, "mktCampaign": names,
+                    "mktClickId": {"gclid": "Google"},
+                }}),
+            ),
+            ("event_fingerprint_config", json!({"hashAlgorithm": "SHA512", "excludeParameters": names})),
+            (
+                "ip_lookups",
+                json!({
+                    "geo": file("GeoLite2-City.mmdb"), "isp": file("GeoIP2-ISP.mmdb"),
+                    "domain": file("GeoIP2-Domain.mmdb"), "connectionType": file("GeoIP2-Connection-Type.mmdb"),
+                    "asn": file("GeoLite2-ASN.mmdb"),
+                }),
+            ),
+            (
+                "referer_parser",
+                json!({
+                    "internalDomains": names, "database": "referers.json", "uri": "http://h/a",
+                    "referrers": {"search": {"Finder": {"domains": ["finder.example"], "parameters": ["q"]}}},
+                }),
+            ),
+            ("ua_parser_config", file("rules.yml")),
+        ]
+    }
+
     #[test]
     fn documents_with_all_their_keys_pass() {
-        let file = json!({"database": "d.mmdb", "uri": "http://h/"});
-        let fine = [
-            ("anon_ip", json!({"anonOctets": 1, "anonSegments": 8})),
-            ("ip_lookups", json!({"geo": file, "isp": file, "domain": file, "connectionType": file, "asn": file})),
-            ("ua_parser_config", file),
-            ("event_fingerprint_config", json!({"hashAlgorithm": "SHA512", "excludeParameters": []})),
-            ("unheard_of", json!({"a": 1})),
-        ];
-        for (name, parameters) in fine {
+        for (name, parameters) in complete() {
             assert_eq!(fault(name, with(parameters)), "", "{name}");
         }
+        assert_eq!(fault("unheard_of", with(json!({"a": 1}))), "");
+    }
+
+    /// Every way to change one place of a value: another value there, the member left out, a member added.
+    fn changed(value: &Value) -> Vec<Value> {
+        let others = [
+            json!(null),
+            json!("text"),
+            json!(""),
+            json!(3),
+            json!(2.5),
+            json!(true),
+            json!([]),
+            json!({}),
+            json!([1]),
+        ];
+        let mut all = Vec::from(others);
+        match value {
+            Value::Object(members) => {
+                let with = |name: &str, member: Option<Value>| {
+                    let mut members = members.clone();
+                    match member {
+                        Some(member) => members.insert(name.to_owned(), member),
+                        None => members.shift_remove(name),
+                    };
+                    Value::Object(members)
+                };
+                all.push(with("unheard_of", Some(json!("x"))));
+                for (name, member) in members {
+                    all.push(with(name, None));
+                    all.extend(changed(member).into_iter().map(|member| with(name, Some(member))));
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    all.extend(changed(item).into_iter().map(|item| {
+                        let mut items = items.clone();
+                        items[index] = item;
+                        Value::Array(items)
+                    }));
+                }
+            }
+            _ => {}
+        }
+        all
+    }
+
+    /// What the published schemas refuse and we accept: another name of a database, a path in place of an address.
+    fn is_freer(report: &Report) -> bool {
+        let place = report.path.rsplit('.').next().unwrap_or_default();
+        matches!((place, report.keyword), ("database", Some("enum")) | ("uri", Some("format")))
+    }
+
+    #[test]
+    fn the_shapes_accept_what_the_published_schemas_accept() {
+        let Some(central) = super::super::tests::shared("data/iglu-central/schemas/com.snowplowanalytics.snowplow")
+        else {
+            return;
+        };
+        let (mut count, mut differing) = (0, Vec::new());
+        for (name, parameters) in complete() {
+            let version = if matches!(name, "ip_lookups" | "referer_parser") { "2-0-1" } else { "1-0-1" };
+            let file = central.join(name).join("jsonschema").join(version);
+            let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            let key = format!("iglu:com.snowplowanalytics.snowplow/{name}/jsonschema/{version}").parse().unwrap();
+            let published = Schema::new(key, document, DEPTH);
+            assert!(published.issues().is_empty());
+            for data in changed(&with(parameters)) {
+                count += 1;
+                let theirs = match published.validate(&data) {
+                    Ok(()) => true,
+                    Err(reports) => reports.iter().all(is_freer),
+                };
+                let ours = fault(name, data.clone());
+                if theirs != ours.is_empty() {
+                    differing.push(format!("{name}: {data}: the published schema accepts it: {theirs}; ours: {ours}"));
+                }
+            }
+        }
+        assert!(count > 500, "only {count} documents were compared");
+        assert!(differing.is_empty(), "{} of {count} differ:\n{}", differing.len(), differing.join("\n"));
+        println!("{count} documents compared");
     }
 }

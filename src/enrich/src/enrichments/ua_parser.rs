@@ -15,8 +15,9 @@ use ua_parser::{Extractor, Regexes};
 
 use super::{Assets, ConfigDocument, ConfigError, Enrichment, Settings, Step, View};
 
-/// Where [`Assets`] holds the rules that are used when the configuration names no file.
-pub const DEFAULT_RULES: &str = "default:ua-parser-rules.yml";
+/// The rules when the configuration names no file: the ones that the original bundles. `data/uap-core/README.md` tells
+/// where they come from.
+const DEFAULT_RULES: &[u8] = include_bytes!("../../data/uap-core/regexes.yaml");
 
 /// The rules and what they gave for agents seen before.
 pub(super) struct UaParser {
@@ -41,8 +42,12 @@ impl UaParser {
     }
 
     pub(super) fn build(document: &ConfigDocument, assets: &Assets) -> Result<Arc<dyn Enrichment>, ConfigError> {
-        let uri = rules_uri(&document.settings())?.unwrap_or_else(|| DEFAULT_RULES.to_owned());
-        Ok(Arc::new(Self::new(document.id("ua-parser"), &uri, assets.get(&uri)?)?))
+        let uri = rules_uri(&document.settings())?;
+        let (uri, rules) = match &uri {
+            Some(uri) => (uri.as_str(), assets.get(uri)?.as_ref()),
+            None => ("(built in)", DEFAULT_RULES),
+        };
+        Ok(Arc::new(Self::new(document.id("ua-parser"), uri, rules)?))
     }
 
     fn new(id: EnrichmentRef, uri: &str, file: &[u8]) -> Result<Self, ConfigError> {
@@ -158,7 +163,7 @@ impl Enrichment for UaParser {
 
     fn enrich(&self, view: &mut View<'_>) {
         if let Some(data) = view.event.get(Column::Useragent).map(|agent| self.data(agent)) {
-            view.add_entity(self.schema.clone(), data.as_ref().to_owned());
+            view.add_entity(self.schema.clone(), data);
         }
     }
 }
@@ -227,6 +232,30 @@ device_parsers:
         assert_eq!(parser.data(&long), first);
         parser.known.run_pending_tasks();
         assert_eq!(parser.known.entry_count(), 1);
+    }
+
+    #[test]
+    fn without_a_file_the_rules_of_the_original_are_used_whether_or_not_a_database_is_named() {
+        use sha2::{Digest, Sha256};
+        let digest: String = Sha256::digest(DEFAULT_RULES).iter().map(|byte| format!("{byte:02x}")).collect();
+        let readme = include_str!("../../data/uap-core/README.md");
+        assert!(readme.contains(&digest), "the file is not the one that its README describes: {digest}");
+
+        for parameters in [r#"{}"#, r#"{"database": "ignored.yml"}"#] {
+            let document = format!(
+                r#"{{"schema": "iglu:com.snowplowanalytics.snowplow/ua_parser_config/jsonschema/1-0-1",
+                    "data": {{"vendor": "v", "name": "n", "enabled": true, "parameters": {parameters}}}}}"#
+            );
+            let document = ConfigDocument::from_json(&serde_json::from_str(&document).unwrap()).unwrap();
+            assert_eq!(UaParser::assets(&document).unwrap(), Vec::<String>::new());
+            UaParser::build(&document, &Assets::new()).unwrap();
+        }
+        let rules = read_rules(DEFAULT_RULES).unwrap();
+        let agent = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                     Version/17.5 Mobile/15E148 Safari/604.1";
+        let data: Value = serde_json::from_str(&extract(&rules, agent)).unwrap();
+        assert_eq!(data["useragentVersion"], "Mobile Safari 17.5");
+        assert_eq!((&data["osVersion"], &data["deviceFamily"]), (&"iOS 17.5".into(), &"iPhone".into()));
     }
 
     /// uap-core's own cases against its own rules.

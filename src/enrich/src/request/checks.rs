@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use snowmelt_protocol::badrow::FormatMessage;
 
+use crate::convert::lower_uuid;
+
 type Api<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 const SNOWPLOW: &str = "com.snowplowanalytics.snowplow";
@@ -50,6 +52,10 @@ pub(super) fn network_userid(text: Option<&str>) -> Result<Option<String>, Forma
 
 /// Five groups of hex digits, of which the low ones count.
 fn canonical_uuid(text: &str) -> Option<String> {
+    // Nearly every one is canonical but for its case.
+    if let Some(uuid) = lower_uuid(text, &mut [0; 36]) {
+        return Some(uuid.to_owned());
+    }
     if text.len() > 36 {
         return None;
     }
@@ -89,6 +95,8 @@ mod tests {
     #[test]
     fn uuids_are_read_as_java_reads_them() {
         assert_eq!(canonical_uuid("1-1-1-1-1").as_deref(), Some("00000001-0001-0001-0001-000000000001"));
+        let canonical = "6d7d6a5c-1e4b-4d0c-9d7e-2f4f5b8c9a10";
+        assert_eq!(canonical_uuid(&canonical.to_uppercase()).as_deref(), Some(canonical));
         assert_eq!(canonical_uuid("123456789-1-1-1-1").as_deref(), Some("23456789-0001-0001-0001-000000000001"));
         for refused in
             ["", "1-1-1-1", "1-1-1-1-1-1", "1--1-1-1", "+1-1-1-1-1", "g-1-1-1-1", "1-1-1-1-fffffffffffffffff"]

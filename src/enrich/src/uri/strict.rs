@@ -38,8 +38,9 @@ const fn has(set: &[u8], byte: u8) -> bool {
     false
 }
 
-static CLASSES: [u16; 128] = {
-    let mut classes = [0; 128];
+/// Of bytes that are not ASCII none.
+static CLASSES: [u16; 256] = {
+    let mut classes = [0; 256];
     let mut byte = 0u8;
     while byte < 128 {
         let mut class = 0;
@@ -84,7 +85,7 @@ static CLASSES: [u16; 128] = {
 
 #[inline]
 fn is(byte: u8, class: u16) -> bool {
-    byte < 128 && CLASSES[usize::from(byte)] & class != 0
+    CLASSES[usize::from(byte)] & class != 0
 }
 
 /// Characters outside ASCII that Java takes as they are: neither control nor space.
@@ -109,7 +110,14 @@ impl Scanner<'_> {
 
     /// First position from `start` that holds one of `stops`, or `end`.
     fn until(&self, start: usize, end: usize, stops: &[u8]) -> usize {
-        self.bytes[start..end].iter().position(|byte| stops.contains(byte)).map_or(end, |offset| start + offset)
+        let range = &self.bytes[start..end];
+        let found = match *stops {
+            [one] => memchr::memchr(one, range),
+            [one, two] => memchr::memchr2(one, two, range),
+            [one, two, three] => memchr::memchr3(one, two, three, range),
+            _ => range.iter().position(|byte| stops.contains(byte)),
+        };
+        found.map_or(end, |offset| start + offset)
     }
 
     /// First position whose character is not of the ASCII class.
@@ -122,10 +130,12 @@ impl Scanner<'_> {
     fn run(&self, start: usize, end: usize, class: u16) -> Result<usize, String> {
         let mut at = start;
         while at < end {
+            at = self.ascii_run(at, end, class);
+            if at == end {
+                break;
+            }
             let byte = self.bytes[at];
-            if is(byte, class) {
-                at += 1;
-            } else if byte == b'%' {
+            if byte == b'%' {
                 match self.bytes[..end].get(at + 1..at + 3) {
                     Some(&[high, low]) if is(high, HEX) && is(low, HEX) => at += 3,
                     _ => return Err(self.fault("Malformed escape pair", at)),

@@ -9,7 +9,7 @@ use snowmelt_enrich::{Context, Enrich, EnrichConfig, Needs, Outputs, RecordSeed,
 use snowmelt_iglu::{Lookup, LookupHistory, RegistryError, ResolutionError, SchemaKey, SchemaSource};
 use snowmelt_protocol::badrow::{EnrichmentRef, Processor};
 use snowmelt_protocol::container::{Compression, ContainerWriter};
-use snowmelt_protocol::event::{Column, TsvRow};
+use snowmelt_protocol::event::{Column, EnrichedEvent, TsvRow};
 use snowmelt_protocol::payload::{CollectorPayload, SCHEMA};
 
 use crate::support::{NOW_MICROS, Schemas};
@@ -208,4 +208,52 @@ fn entities_of_later_steps_come_first_and_invalid_ones_are_told() {
         assert_eq!(derived[0]["data"]["errors"][0]["source"], "derived_contexts");
         assert_eq!(derived[1]["data"]["id"], 1);
     }
+}
+
+/// Pseudonymises the user id and tells the original one, as a later enrichment will.
+#[derive(Debug)]
+struct Pseudonymise(EnrichmentRef, &'static str);
+
+impl Enrichment for Pseudonymise {
+    fn step(&self) -> Step {
+        Step::PiiPseudonymizer
+    }
+
+    fn id(&self) -> &EnrichmentRef {
+        &self.0
+    }
+
+    fn enrich(&self, view: &mut View<'_>) {
+        let Some(user) = view.event.get(Column::UserId).map(str::to_owned) else { return };
+        let mut told = EnrichedEvent::new();
+        told.set(Column::Event, "pii_transformation");
+        told.set(Column::SeProperty, &self.1.replace("{}", &user));
+        view.emit_pii(told);
+        view.event.set(Column::UserId, "hashed");
+    }
+}
+
+#[test]
+fn events_about_pseudonymisation_go_out_with_good_events_only_and_never_into_bad_rows() {
+    let enrich = |what: &'static str, config: EnrichConfig| {
+        let id = EnrichmentRef { schema_key: "iglu:x".into(), identifier: "pii".into() };
+        Enrich::new(config, Enrichments::new(vec![Arc::new(Pseudonymise(id, what))]))
+    };
+    let mut bad = page_view("2");
+    bad["eid"] = json!("no uuid");
+    let out = enriched(&enrich("was {}", config()), &post(&[page_view("1"), bad.clone(), page_view("3")]));
+    assert_eq!((out.good.len(), out.bad.len(), out.pii.len()), (2, 1, 2));
+    let column = |record: &snowmelt_enrich::OutRecord, column: Column| {
+        TsvRow::parse(std::str::from_utf8(&record.data).unwrap()).unwrap().text(column).to_owned()
+    };
+    assert_eq!(column(&out.good[1], Column::UserId), "hashed");
+    assert_eq!(column(&out.pii[0], Column::SeProperty), "was 1");
+    assert_eq!(column(&out.pii[1], Column::SeProperty), "was 3");
+
+    let large = "secret {} ".repeat(200).leak();
+    let out = enriched(&enrich(large, EnrichConfig { max_record_bytes: 1_500, ..config() }), &post(&[page_view("1")]));
+    assert_eq!((out.good.len(), out.bad.len(), out.pii.len()), (1, 1, 0));
+    let row: Value = serde_json::from_slice(&out.bad[0].data).unwrap();
+    assert_eq!(row["data"]["failure"]["expectation"], "PII event exceeds the maximum allowed size of 1500 bytes");
+    assert!(!row.to_string().contains("secret"), "{row}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
 mod behaviour;
+mod configuration;
 mod matching;
 mod robustness;
 mod support;

@@ -107,8 +107,9 @@ impl<V: Clone> Cache<V> {
         self.map.load().get(key).cloned()
     }
 
-    /// Keeps an answer, in place of the least recently used one when full. `is_remote` tells of a registry whether
-    /// its failures may pass.
+    /// Keeps an answer, when full in place of the least recently used failure, or of the least recently used answer
+    /// where there is no failure: events that name many schemas which nobody has don't drive out those in use.
+    /// `is_remote` tells of a registry whether its failures may pass.
     pub(super) fn store(&self, key: &str, outcome: &Outcome<V>, now_ms: i64, is_remote: impl Fn(&str) -> bool) {
         if self.policy.size == 0 || self.policy.ttl_ms == Some(0) {
             return;
@@ -126,7 +127,8 @@ impl<V: Clone> Cache<V> {
         let _writer = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut map = Answers::clone(&self.map.load());
         if !map.contains_key(key) && map.len() >= self.policy.size {
-            let oldest = map.iter().min_by_key(|(_, entry)| entry.used_s.load(Ordering::Relaxed));
+            let rank = |entry: &Entry<V>| (entry.outcome.is_ok(), entry.used_s.load(Ordering::Relaxed));
+            let oldest = map.iter().min_by_key(|(_, entry)| rank(entry));
             if let Some(key) = oldest.map(|(key, _)| key.clone()) {
                 map.remove(&key);
             }
@@ -223,6 +225,20 @@ mod tests {
         store("c", 4_000);
         assert_eq!((cache.fresh("b", 5_000), cache.len()), (None, 2));
         assert_eq!(cache.fresh("a", 5_000), Some(Ok(1_000)));
+    }
+
+    #[test]
+    fn failures_make_room_before_answers_that_are_in_use() {
+        let cache = Cache::new(Policy { size: 3, ttl_ms: None });
+        let failure = Err(Arc::new(ResolutionError::default()));
+        cache.store("a", &Ok(1), 1_000, |_| false);
+        cache.store("b", &Ok(2), 1_000, |_| false);
+        for n in 0..100 {
+            cache.store(&format!("nobody has {n}"), &failure, 5_000 + n, |_| false);
+        }
+        assert_eq!((cache.fresh("a", 6_000), cache.fresh("b", 6_000), cache.len()), (Some(Ok(1)), Some(Ok(2)), 3));
+        cache.store("c", &Ok(3), 7_000, |_| false);
+        assert_eq!((cache.fresh("a", 7_000), cache.fresh("c", 7_000)), (Some(Ok(1)), Some(Ok(3))));
     }
 
     #[test]

@@ -51,12 +51,12 @@ impl<'d> Name<'d> for &'d str {
 }
 
 impl<'d> Name<'d> for MemberName<'d> {
-    #[inline]
+    #[inline(always)]
     fn hash(self) -> u32 {
         MemberName::hash(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(self) -> Cow<'d, [u8]> {
         MemberName::bytes(self)
     }

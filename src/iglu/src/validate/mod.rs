@@ -7,6 +7,7 @@ mod names;
 mod number;
 mod pattern;
 mod program;
+mod shape;
 mod walk;
 
 use serde_json::Value;

@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use super::shape::Shape;
+
 /// Steps of the backtracking engine; beyond them a text counts as not matching.
 const BACKTRACK_LIMIT: usize = 100_000;
 /// Largest compiled program, in bytes: counted repetitions can ask for gigabytes.
@@ -27,6 +29,8 @@ const SPACE: &str = r" \t\n\x0B\f\r";
 #[derive(Debug)]
 pub(crate) struct Pattern {
     engine: Engine,
+    /// Spares the engine most texts, where the pattern has one.
+    shape: Option<Shape>,
 }
 
 #[derive(Debug)]
@@ -55,12 +59,15 @@ impl Pattern {
         } else {
             Engine::Linear(linear().map_err(|e| format!("pattern {pattern}: {e}"))?)
         };
-        Ok(Self { engine })
+        Ok(Self { engine, shape: Shape::of(pattern) })
     }
 
     /// Whether it is found anywhere in the text.
     #[inline]
     pub(crate) fn is_match(&self, text: &str) -> bool {
+        if self.shape.as_ref().is_some_and(|shape| shape.fits(text)) {
+            return true;
+        }
         match &self.engine {
             Engine::Linear(regex) => regex.is_match(text),
             // An exhausted limit: the text is as good as not matching, and the bad row will say so.

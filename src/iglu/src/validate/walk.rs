@@ -15,6 +15,8 @@ use crate::Report;
 
 /// Most reports for one value; the walk ends when they are full.
 const MAX_REPORTS: usize = 1_000;
+/// About how many bytes of paths the reports for one value may repeat: a path is as long as the data's names make it.
+const MAX_PATH_BYTES: usize = 256 << 10;
 /// Most sub-schemas that are applied to one value: branches of branches grow exponentially.
 const MAX_STEPS: u32 = 2_000_000;
 /// Deepest nesting of sub-schemas applied, in-place ones included; bounds the stack.
@@ -77,8 +79,10 @@ impl Sink for First {
 /// Keeps every violation.
 impl Sink for Vec<Report> {
     fn violation(&mut self, make: impl FnOnce() -> Report) -> ControlFlow<()> {
-        self.push(make());
-        if self.len() < MAX_REPORTS { Continue(()) } else { Break(()) }
+        let report = make();
+        let repeated = (self.len() + 1).saturating_mul(report.path.len());
+        self.push(report);
+        if self.len() < MAX_REPORTS && repeated < MAX_PATH_BYTES { Continue(()) } else { Break(()) }
     }
 
     fn reports(&mut self) -> Option<&mut Vec<Report>> {

@@ -85,7 +85,7 @@ pub fn name_hash(name: &[u8]) -> u32 {
 struct Frame {
     entry: u32,
     /// Bloom filter of the member names seen, so that most objects need no search for duplicates.
-    names: u64,
+    names: [u64; 4],
 }
 
 /// Reusable storage for one parsed document.

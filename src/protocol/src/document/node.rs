@@ -244,12 +244,17 @@ impl<'a> MemberName<'a> {
     }
 
     /// The bytes of the text.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(self) -> Cow<'a, [u8]> {
         let entry = self.0.entry();
         if entry.flags & ESCAPED == 0 {
             return Cow::Borrowed(&self.0.text.as_bytes()[entry.start as usize + 1..entry.end as usize - 1]);
         }
+        self.unescaped_bytes()
+    }
+
+    #[cold]
+    fn unescaped_bytes(self) -> Cow<'a, [u8]> {
         match self.text() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),

@@ -76,7 +76,11 @@ impl Document {
 
     #[inline(always)]
     fn skip_space(&mut self, bytes: &[u8], mut at: usize) -> usize {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        // Nearly always nothing is skipped, which one comparison tells.
+        while let Some(&byte) = bytes.get(at)
+            && byte <= b' '
+            && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+        {
             self.compact = false;
             at += 1;
         }
@@ -85,7 +89,7 @@ impl Document {
 
     #[inline(always)]
     fn open(&mut self, kind: Kind, at: usize) {
-        self.stack.push(Frame { entry: self.entries.len() as u32, names: 0 });
+        self.stack.push(Frame { entry: self.entries.len() as u32, names: [0; 4] });
         // A container of scalars has depth 2.
         self.depth = self.depth.max(self.stack.len());
         self.entries.push(Entry { start: at as u32, end: 0, next: 0, count: 0, kind, flags: 0 });
@@ -141,9 +145,10 @@ impl Document {
         };
         self.entries[index].count = hash;
         let Some(frame) = self.stack.last_mut() else { return };
+        let names = &mut frame.names[(hash >> 6 & 3) as usize];
         let bit = 1 << (hash & 63);
-        let seen = frame.names & bit != 0;
-        frame.names |= bit;
+        let seen = *names & bit != 0;
+        *names |= bit;
         if seen {
             self.look_for_duplicate(text, index, hash);
         }

@@ -61,6 +61,12 @@ impl EnrichedEvent {
         self.get(column).unwrap_or("")
     }
 
+    /// The length in bytes of what the TSV line shows of a column.
+    #[inline]
+    pub fn len_of(&self, column: Column) -> usize {
+        self.spans[column.index()].len as usize
+    }
+
     /// The value of an integer or flag column as a number.
     pub fn int(&self, column: Column) -> Option<i32> {
         self.get(column)?.parse().ok()

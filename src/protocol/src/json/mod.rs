@@ -4,7 +4,10 @@
 mod compact;
 mod object;
 
+use memchr::memchr2_iter;
 use serde_json::Value;
+
+use crate::scan::plain_run;
 
 pub use compact::{MAX_DEPTH, compact};
 pub(crate) use object::ObjectWriter;
@@ -21,22 +24,27 @@ pub fn write_escaped(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
     let mut clean_from = 0;
     let mut index = 0;
-    while index < bytes.len() {
-        let byte = bytes[index];
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' && byte != 0x7f && byte != 0xc2 {
-            index += 1;
-            continue;
-        }
-        // 0xC2 leads U+0080 to U+00BF; only the first half are controls.
-        let (code, width) = if byte == 0xc2 { (bytes[index + 1], 2) } else { (byte, 1) };
-        if code > 0x9f {
-            index += width;
-            continue;
-        }
-        out.push_str(&text[clean_from..index]);
+    let mut escape = |at: usize, code: u8, width: usize, clean_from: &mut usize| {
+        out.push_str(&text[*clean_from..at]);
         push_escape(code, out);
-        index += width;
-        clean_from = index;
+        *clean_from = at + width;
+    };
+    while index < bytes.len() {
+        let (end, odd) = plain_run(bytes, index);
+        if odd {
+            // Among what is not ASCII there may be controls; 0xC2 leads U+0080 to U+00BF, of which the first half are.
+            for at in memchr2_iter(0x7f, 0xc2, &bytes[index..end]).map(|offset| index + offset) {
+                match bytes[at..] {
+                    [0x7f, ..] => escape(at, 0x7f, 1, &mut clean_from),
+                    [0xc2, code @ ..=0x9f, ..] => escape(at, code, 2, &mut clean_from),
+                    _ => {}
+                }
+            }
+        }
+        if let Some(&code) = bytes.get(end) {
+            escape(end, code, 1, &mut clean_from);
+        }
+        index = end + 1;
     }
     out.push_str(&text[clean_from..]);
 }

@@ -235,8 +235,19 @@ fn enrich(file: &Path, document: &Map<String, Value>, bad: String, problems: &mu
         problems.push(sink.problem("stream", "is missing: the stream of good events"));
         return None;
     };
+    let source = source(file, document);
+    let bad_table = Table::of(file, document, "bad");
+    let outputs = [
+        (sink, "stream", "of good events"),
+        (sink, "failed", "of failed events"),
+        (sink, "pii", "of events about what was pseudonymised"),
+        (&bad_table, "stream", "of bad rows"),
+    ];
+    if !own_streams(&source, &outputs, problems) {
+        return None;
+    }
     Some(Enrich {
-        source: source(file, document),
+        source,
         resolver: table.path("resolver").unwrap_or_default(),
         enrichments: table.path("enrichments"),
         config: table.path("config"),
@@ -245,9 +256,28 @@ fn enrich(file: &Path, document: &Map<String, Value>, bad: String, problems: &mu
         accept_invalid: table.get("accept_invalid").and_then(Value::as_bool),
         good,
         failed: sink.text("failed"),
+        pii: sink.text("pii"),
         bad,
         batch: batch(sink, 4 << 20, 500, Duration::from_millis(20)),
     })
+}
+
+/// Whether the source and every output have streams of their own. A stream takes from one producer what comes from one
+/// record in its order, so that nothing is stored twice: two outputs of a group in one stream would hide each other's.
+fn own_streams(source: &Source, outputs: &[(&Table<'_>, &str, &'static str)], problems: &mut Vec<Problem>) -> bool {
+    let mut taken = vec![(source.stream.clone(), "that is read")];
+    let before = problems.len();
+    for (table, key, what) in outputs {
+        let Some(stream) = table.text(key) else { continue };
+        match taken.iter().find(|(name, _)| *name == stream) {
+            Some((_, whose)) => {
+                let message = format!("is the stream {whose} already; each output needs a stream of its own");
+                problems.push(table.problem(key, message));
+            }
+            None => taken.push((stream, what)),
+        }
+    }
+    problems.len() == before
 }
 
 fn loader(file: &Path, document: &Map<String, Value>, bad: String, problems: &mut Vec<Problem>) -> Option<Load> {
@@ -314,5 +344,43 @@ fn limits(file: &Path, document: &Map<String, Value>) -> Limits {
         heartbeat: supervision.duration("heartbeat", Duration::from_secs(30)),
         drain: supervision.duration("drain", Duration::from_secs(30)),
         checkpoint_every: supervision.duration("checkpoint_every", Duration::from_secs(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enrich_with(sink: &str, bad: &str) -> Result<Plan, Vec<Problem>> {
+        let text = format!(
+            "name = \"e\"\n[source]\nstream = \"raw\"\n[enrich]\nresolver = \"r.json\"\n[[sink]]\nkind = \"stream\"\n{sink}\n\
+             [bad]\nstream = \"{bad}\"\n"
+        );
+        let document: Value = toml::from_str(&text).unwrap();
+        plan(&[(PathBuf::from("e.toml"), document.as_object().unwrap().clone())])
+    }
+
+    #[test]
+    fn an_enrich_pipeline_may_write_failed_events_and_pii_to_streams_of_their_own() {
+        let plan = enrich_with("stream = \"good\"\nfailed = \"f\"\npii = \"p\"", "bad").unwrap();
+        assert_eq!(plan.definitions[0].writes(), ["good", "bad", "f", "p"]);
+        let names: Vec<&str> = plan.streams.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["good", "bad", "f", "p", "raw"]);
+    }
+
+    #[test]
+    fn two_outputs_in_one_stream_are_refused_as_they_would_hide_each_others_records() {
+        for (sink, bad, key) in [
+            ("stream = \"raw\"", "bad", "sink[0].stream"),
+            ("stream = \"good\"\nfailed = \"good\"", "bad", "sink[0].failed"),
+            ("stream = \"good\"\nfailed = \"f\"\npii = \"f\"", "bad", "sink[0].pii"),
+            ("stream = \"good\"", "good", "bad.stream"),
+            ("stream = \"good\"\npii = \"bad\"", "bad", "bad.stream"),
+        ] {
+            let problems = enrich_with(sink, bad).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            let text = problems[0].to_string();
+            assert!(text.starts_with(&format!("e.toml: {key} = ")) && text.contains("a stream of its own"), "{text}");
+        }
     }
 }

@@ -114,6 +114,7 @@ pub const KEYS: &[Key] = &[
     required("sink", "kind", Choice(&["stream", "s3", "postgres"]), "what is written to"),
     key("sink", "stream", Text, "kind stream: the stream of good events"),
     key("sink", "failed", Text, "kind stream: the stream of failed events (none)"),
+    key("sink", "pii", Text, "kind stream: the stream of events about what was pseudonymised (none)"),
     key("sink", "purpose", Choice(&["raw", "enriched", "bad"]), "kinds s3 and postgres: what the source holds"),
     key("sink", "prefix", Text, "kind s3: where objects go, the first segment is the bucket"),
     key(

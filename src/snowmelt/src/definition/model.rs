@@ -127,6 +127,8 @@ pub struct Enrich {
     pub good: String,
     /// Stream of failed events.
     pub failed: Option<String>,
+    /// Stream of events about what was pseudonymised.
+    pub pii: Option<String>,
     /// Stream of bad rows.
     pub bad: String,
     /// Batches of the streams' writers.
@@ -220,7 +222,7 @@ impl Definition {
             Work::Collect(collect) => vec![&collect.good, &collect.bad],
             Work::Enrich(enrich) => {
                 let mut streams = vec![enrich.good.as_str(), enrich.bad.as_str()];
-                streams.extend(enrich.failed.as_deref());
+                streams.extend([enrich.failed.as_deref(), enrich.pii.as_deref()].into_iter().flatten());
                 streams
             }
             Work::Load(load) => vec![&load.bad],

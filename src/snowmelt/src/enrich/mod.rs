@@ -90,11 +90,11 @@ fn open(file: Option<&Path>) -> Outcome<Box<dyn FnOnce() -> Box<dyn BufRead> + S
 
 async fn setup(args: &EnrichArgs) -> Outcome<Setup> {
     let clock = Clock::system();
+    let config = enriching::config(args.config.as_deref())?;
     let resolver = match &args.resolver {
-        Some(file) => settings::resolver(file, &clock)?,
+        Some(file) => settings::resolver_with(file, &clock, config.resolver.clone())?,
         None => settings::built_in_schemas(&clock)?,
     };
-    let config = enriching::config(args.config.as_deref())?;
     let failed_output = config.failed_output;
     let (_, enrich) = Enriching::open(config, args.enrichments.as_deref()).await?;
     Setup::new(enrich, resolver, clock, args.at, failed_output)

@@ -87,6 +87,102 @@ fn what_a_collector_does_not_record_gives_nothing() {
     assert_eq!(errors, "");
 }
 
+/// The original's three files, as its users have them: HOCON, comments, values from the environment, keys of old versions.
+#[test]
+fn the_originals_files_work_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/iglu");
+    std::os::unix::fs::symlink(pipelines.canonicalize().unwrap(), folder.path().join("iglu-client-embedded")).unwrap();
+    let config = write(
+        "config.hocon",
+        r#"{
+          license { accept = true }
+          input { type = Kinesis, streamName = "collector-good", region = "eu-central-1" } // old keys stay
+          output { good { streamName = "enriched", partitionKey = "user_id" }, bad { streamName = "bad" }
+                   failed { streamName = "incomplete" } }
+          iglu { maxRetry = 1, maxWait = 1 second }
+          validation { atomicFieldsLimits { app_id = 5 } }
+          "monitoring": { "metrics": { "stdout": { "period": "10 seconds" } } }
+          assetsUpdatePeriod = "7 days"
+        }"#,
+    );
+    let resolver = write(
+        "resolver.json",
+        r#"{
+          "schema": "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-1",
+          "data": { "cacheSize": 500, # HOCON
+            "repositories": [
+              { "name": "Embedded", "priority": 0, "vendorPrefixes": [ "com.snowplowanalytics" ],
+                "connection": { "embedded": { "path": "/iglu-client-embedded" } } } ] } }"#,
+    );
+    let enrichment = |name: &str, parameters: &str| {
+        let text = format!(
+            r#"{{ "schema": "iglu:com.snowplowanalytics.snowplow/{name}/jsonschema/1-0-1",
+                 "data": {{ "vendor": "com.snowplowanalytics.snowplow", "name": "{name}", "enabled": true,
+                           "parameters": {parameters} }} }}"#
+        );
+        write(&format!("enrichments/{name}.json"), &text);
+    };
+    enrichment("ua_parser_config", "{}");
+    enrichment("anon_ip", "{ \"anonOctets\": 2, \"anonSegments\": 3 }");
+    enrichment("event_fingerprint_config", "{ excludeParameters = [ eid, nuid, stm, cv ], hashAlgorithm = MD5 }");
+    write("enrichments/README.md", "not read");
+    let args = EnrichArgs {
+        file: None,
+        resolver: Some(resolver),
+        enrichments: Some(folder.path().join("enrichments")),
+        at: Some(AT),
+        config: Some(config),
+    };
+    let setup = Arc::new(runtime().block_on(super::setup(&args)).unwrap());
+    let agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:126.0) Gecko/20100101 Firefox/126.0";
+    let line = |aid: &str| {
+        let headers = format!(r#"[["Host","h"],["User-Agent","{agent}"],["X-Forwarded-For","203.0.113.77"]]"#);
+        format!(r#"{{"method":"GET","path":"/i?e=pv&p=web&aid={aid}&uid=u","headers":{headers}}}"#) + "\n"
+    };
+    let (objects, errors, tally) = run((line("app") + &line("too-long")).into_bytes(), &setup);
+    assert_eq!((objects.len(), errors.as_str(), tally), (2, "", Tally::default()));
+    let columns: Vec<&str> = objects[0]["good"][0].as_str().unwrap().split('\t').collect();
+    assert_eq!((columns[0], columns[13], columns[129].len()), ("app", "203.0.x.x", 32));
+    assert!(columns[122].contains(r#""useragentVersion":"Firefox 126.0""#), "{}", columns[122]);
+    assert_eq!(objects[0]["failed"], serde_json::json!([]));
+    let reason = &objects[1]["bad"][0]["data"]["failure"]["messages"][0]["error"]["dataReports"][0]["message"];
+    assert_eq!(reason, "Field is longer than maximum allowed size 5");
+    assert_eq!(objects[1]["failed"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_told_for_each_line_but_waited_for_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let resolver = serde_json::json!({
+        "schema": "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3",
+        "data": {"cacheSize": 500, "repositories": [{
+            // Nobody listens there.
+            "name": "down", "priority": 0, "vendorPrefixes": [], "connection": {"http": {"uri": "http://127.0.0.1:9"}},
+        }]},
+    });
+    let file = folder.path().join("resolver.json");
+    std::fs::write(&file, resolver.to_string()).unwrap();
+    let entity = r#"{"schema":"iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1","data":[{"schema":"iglu:com.acme/a/jsonschema/1-0-0","data":{}}]}"#;
+    let query: String = entity.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let needy = format!(r#"{{"method":"GET","path":"/i?e=pv&p=web&co={query}"}}"#);
+    let input = format!("{needy}\n{}\n{needy}\n{needy}\n{needy}\n", request(1));
+    let began = std::time::Instant::now();
+    let (objects, errors, tally) = run(input.into_bytes(), &setup(Some(&file)));
+    let goods: Vec<usize> = objects.iter().map(|object| object["good"].as_array().unwrap().len()).collect();
+    assert_eq!((goods.as_slice(), tally), (&[0, 1, 0, 0, 0][..], Tally { unreadable: 0, unanswered: 4 }));
+    assert_eq!(errors.lines().count(), 4);
+    assert!(errors.starts_with("line 1: Could not reach Iglu Server for schema 'iglu:com.acme/a/jsonschema/1-0-0'."));
+    assert!(began.elapsed() < std::time::Duration::from_secs(90), "{:?}", began.elapsed());
+    assert!(matches!(tally.outcome(), Err(Trouble::Machine(_))));
+}
+
 #[test]
 fn recorded_requests_of_real_trackers_become_good_events() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -65,12 +65,14 @@ pub struct Worker {
     runtime: tokio::runtime::Handle,
     scratch: Scratch,
     outputs: Outputs,
+    /// How often a registry that does not answer is asked again: once it was given up, later lines don't wait for it.
+    patience: u32,
 }
 
 impl Worker {
     /// Look-ups of schemas run on `runtime`.
     pub fn new(setup: Arc<Setup>, runtime: tokio::runtime::Handle) -> Self {
-        Self { setup, runtime, scratch: Scratch::new(), outputs: Outputs::default() }
+        Self { setup, runtime, scratch: Scratch::new(), outputs: Outputs::default(), patience: RETRIES }
     }
 
     /// Enriches the lines of a chunk. A line that can't be enriched gives empty lists and a message.
@@ -137,10 +139,13 @@ impl Worker {
         while let Err(needs) = outcome {
             rounds += 1;
             if !needs.unreachable.is_empty() {
-                if backoff.attempts() >= RETRIES {
+                if backoff.attempts() >= self.patience {
+                    self.patience = 0;
                     return Err(needs.to_string());
                 }
-                self.runtime.block_on(tokio::time::sleep(backoff.next_wait()));
+                let wait = backoff.next_wait();
+                // A timer is made within the runtime.
+                self.runtime.block_on(async { tokio::time::sleep(wait).await });
             } else if rounds > MAX_ROUNDS {
                 return Err(format!("schemas were still missing after {MAX_ROUNDS} rounds of look-ups"));
             }
@@ -152,13 +157,27 @@ impl Worker {
             let cx = Context { now_micros, schemas: &overlay, seed };
             outcome = setup.enrich.record(record, &cx, &mut self.scratch, &mut self.outputs);
         }
+        if rounds > 0 {
+            self.patience = RETRIES;
+        }
         Ok(())
     }
 }
 
 fn look_up(runtime: &tokio::runtime::Handle, resolver: &Resolver, keys: &[SchemaKey]) -> Vec<(SchemaKey, Lookup)> {
     let resolve = async |key: &SchemaKey| (key.clone(), resolver.resolve(key).await);
-    keys.chunks(LOOK_UPS).flat_map(|some| runtime.block_on(join_all(some.iter().map(&resolve)))).collect()
+    let mut answers = Vec::with_capacity(keys.len());
+    for some in keys.chunks(LOOK_UPS) {
+        let found = runtime.block_on(join_all(some.iter().map(&resolve)));
+        let down = |answer: &Lookup| answer.as_ref().is_err_and(|error| error.is_system_failure());
+        let stop = found.iter().any(|(_, answer)| down(answer));
+        answers.extend(found);
+        // Where a registry does not answer, each of the others could take a time-out too.
+        if stop {
+            break;
+        }
+    }
+    answers
 }
 
 /// A list of lines as texts of JSON.

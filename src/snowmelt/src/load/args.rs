@@ -64,7 +64,8 @@ pub struct LoadArgs {
     /// Records in one batch; each actor has a default of its own.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch: Option<u32>,
-    /// Feed the lines of this file, each one record, base64 or as it is, instead of a made-up web shop.
+    /// Feed the lines of this file, each one record, base64 or as it is, instead of a made-up web shop (the enricher: of
+    /// page views with three entities each).
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// The same seed makes the same input and the same failures.
@@ -91,9 +92,10 @@ pub struct LoadArgs {
     /// The schema registries, for enriching.
     #[arg(long, value_name = "FILE", default_value = "pipelines/iglu/resolver.json")]
     pub resolver: PathBuf,
-    /// The enrichments' configuration.
-    #[arg(long, value_name = "DIR", default_value = "pipelines/enrichments")]
-    pub enrichments: PathBuf,
+    /// The enrichments' configuration [default: pipelines/enrichments; for the enricher six usual enrichments, with made-up
+    /// databases of cities and referrers].
+    #[arg(long, value_name = "DIR")]
+    pub enrichments: Option<PathBuf>,
     /// Write the figures as JSON.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,

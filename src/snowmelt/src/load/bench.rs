@@ -16,6 +16,7 @@ use super::args::{LoadArgs, Until};
 use super::input::{self, Corpus};
 use super::pace::{Pace, Shared};
 use super::schedule::Schedule;
+use super::six;
 use super::standins::{Faults, Gate, StandInStreams};
 use crate::definition::model;
 use crate::run::settings;
@@ -23,6 +24,8 @@ use crate::trouble::{Outcome, Trouble};
 
 /// Different records that are made; a run deals them out again and again. About 30 MB of enriched events.
 const CORPUS: u64 = 10_000;
+/// Where enrichments are configured when nothing is said.
+const ENRICHMENTS: &str = "pipelines/enrichments";
 /// The bound of mailboxes, as definitions have it by default.
 const MAILBOX: (usize, usize) = (8 << 20, 4);
 /// The database schema for tables of load tests.
@@ -117,6 +120,21 @@ impl Bench {
         Ok(self.keep(corpus))
     }
 
+    /// Payloads of page views with three entities and enrichment with six enrichments, or what `--input` and
+    /// `--enrichments` say.
+    pub async fn page_views(&mut self) -> Outcome<(Arc<Corpus>, Enrich)> {
+        let (views, networks) = input::page_views(self.args.seed, self.corpus_size())?;
+        let enrich = match &self.args.enrichments {
+            Some(_) => self.enrich().await?,
+            None => six::enrich(self.args.seed, &networks)?,
+        };
+        let corpus = match &self.args.input {
+            Some(path) => input::file(path)?,
+            None => views,
+        };
+        Ok((self.keep(corpus), enrich))
+    }
+
     /// Enriched events, or what `--input` says.
     pub async fn enriched(&mut self) -> Outcome<Arc<Corpus>> {
         let corpus = match &self.args.input {
@@ -144,13 +162,14 @@ impl Bench {
         let (_, enrich) = settings::enriching(&model::Enrich {
             source: model::Source { stream: "raw".to_owned(), latest: false, max_records: 1000, max_bytes: 2 << 20 },
             resolver: self.args.resolver.clone(),
-            enrichments: Some(self.args.enrichments.clone()),
+            enrichments: Some(self.args.enrichments.clone().unwrap_or_else(|| ENRICHMENTS.into())),
             config: None,
             max_record_size: None,
             max_json_depth: None,
             accept_invalid: None,
             good: "enriched".to_owned(),
             failed: None,
+            pii: None,
             bad: "bad".to_owned(),
             batch: model::BatchLimits { max_bytes: 8 << 20, max_records: 500, max_age: Duration::from_millis(20) },
         })

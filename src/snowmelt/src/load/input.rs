@@ -1,5 +1,6 @@
 //! What actors are fed with: a web shop's traffic, made before the clock starts, or the lines of a file.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use snowmelt_collector::decision::{Core, Flavour, Head, Header, Route};
 use snowmelt_enrich::{Context, Enrich, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::Resolver;
 use snowmelt_runtime::Clock;
-use snowmelt_shop::{Shop, ShopConfig, ShopRequest};
+use snowmelt_shop::{PageViews, Shop, ShopConfig, ShopRequest};
 use snowmelt_streams::{PutEntry, Record, SequenceNumber};
 use uuid::Uuid;
 
+use super::cities::Network;
 use crate::trouble::{Outcome, Trouble};
 
 /// The largest file that is read whole.
@@ -36,6 +38,12 @@ impl Corpus {
     /// How many different records there are.
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Key and data of each.
+    #[cfg(test)]
+    pub fn records(&self) -> &[(String, Bytes)] {
+        &self.records
     }
 
     /// Their bytes, keys included.
@@ -117,12 +125,30 @@ pub fn requests(seed: u64, events: u64) -> Vec<ShopRequest> {
 
 /// What the collector makes of the shop's requests: about `count` payloads.
 pub fn payloads(seed: u64, count: usize) -> Outcome<Corpus> {
+    collected(seed, count, Shop::new(ShopConfig { seed, ..ShopConfig::default() }))
+}
+
+/// What the collector makes of `count` page views with three entities each, and the networks they come from.
+pub fn page_views(seed: u64, count: usize) -> Outcome<(Corpus, Vec<Network>)> {
+    let mut networks = BTreeSet::new();
+    let views = PageViews::new(seed).inspect(|request| {
+        let addresses = request.headers.iter().filter(|(name, _)| *name == "X-Forwarded-For");
+        networks.extend(addresses.filter_map(|(_, address)| {
+            let [a, b, c, _] = address.parse::<Ipv4Addr>().ok()?.octets();
+            Some([a, b, c])
+        }));
+    });
+    let corpus = collected(seed, count, views)?;
+    Ok((corpus, networks.into_iter().collect()))
+}
+
+/// What the collector makes of the first requests, `count` payloads.
+fn collected(seed: u64, count: usize, requests: impl Iterator<Item = ShopRequest>) -> Outcome<Corpus> {
     let core = Core::new(&CollectorConfig::default()).map_err(|error| Trouble::caused("collector", error))?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut new_id = || uuid::Builder::from_random_bytes(random.u128(..).to_be_bytes()).into_uuid();
-    let shop = Shop::new(ShopConfig { seed, ..ShopConfig::default() });
     let mut records = Vec::with_capacity(count);
-    for request in shop {
+    for request in requests {
         collect(&core, &request, &mut new_id, &mut records);
         if records.len() >= count {
             break;

@@ -6,6 +6,7 @@
 
 pub mod args;
 mod bench;
+mod cities;
 mod compare;
 mod engine;
 mod input;
@@ -17,6 +18,7 @@ mod recipes;
 mod report;
 mod rig;
 mod schedule;
+mod six;
 mod standins;
 
 use std::path::Path;

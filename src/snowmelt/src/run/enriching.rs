@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use snowmelt_enrich::enrichments::{Assets, ConfigDocument, Enrichments};
+use snowmelt_enrich::enrichments::{Assets, ConfigDocument, ConfigError, Enrichments};
 use snowmelt_enrich::{Enrich, EnrichConfig};
 use snowmelt_enricher::Current;
 use snowmelt_iglu::Resolver;
 use snowmelt_runtime::failure::explain;
 use tokio::task::AbortHandle;
 
-use crate::run::assets::{AssetStore, Changes};
+use crate::run::assets::{AssetStore, Changes, Looked, Patience, unsupported};
 use crate::run::settings::processor;
 use crate::trouble::{Outcome, Trouble};
 
 /// How often the resolver is asked what expires, and how long before its time a schema is asked for again.
 const SCHEMAS_EVERY: Duration = Duration::from_secs(30);
 const SCHEMAS_AHEAD: Duration = Duration::from_secs(60);
+/// After a look at the files that failed the next one comes this soon, if the period is longer.
+const AGAIN_AFTER: Duration = Duration::from_secs(3_600);
+
+/// Looks at the files of enrichments, by `pipeline` and `outcome`.
+const LOOKS: &str = "snowmelt_enrich_asset_looks_total";
 
 /// The settings of enrichment: the defaults, and over them what the original's `config.hocon` says.
 pub fn config(file: Option<&Path>) -> Outcome<EnrichConfig> {
@@ -36,6 +41,43 @@ pub fn config(file: Option<&Path>) -> Outcome<EnrichConfig> {
         .map_err(|error| Trouble::user(format!("{}: {}", file.display(), explain(&error))))
 }
 
+/// What a look at the files of enrichments came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Changed,
+    Unchanged,
+    Failed,
+}
+
+impl Look {
+    /// The label of its metric.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a refresh gave.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// Enrichment built from files that have changed, if any has.
+    pub enrich: Option<Enrich>,
+    /// Why other files could not be looked at; what was built from them stays.
+    pub failures: Vec<Trouble>,
+}
+
+/// Looks for mistakes in the configuration files of a folder, without fetching the files that they name.
+pub fn check(folder: &Path) -> Outcome {
+    files(&documents(folder)?).map(drop)
+}
+
+fn documents(folder: &Path) -> Outcome<Vec<ConfigDocument>> {
+    snowmelt_enrich::config::read_enrichments(folder).map_err(|error| Trouble::user(explain(&error)))
+}
+
 /// Enrichment that can be built again when its files change.
 #[derive(Debug)]
 pub struct Enriching {
@@ -49,34 +91,37 @@ pub struct Enriching {
 impl Enriching {
     /// Reads the enrichments of a folder, fetches their files and builds enrichment from them.
     pub async fn open(config: EnrichConfig, folder: Option<&Path>) -> Outcome<(Self, Enrich)> {
+        Self::open_with(config, folder, Patience::default()).await
+    }
+
+    async fn open_with(config: EnrichConfig, folder: Option<&Path>, patience: Patience) -> Outcome<(Self, Enrich)> {
         let (folder, documents) = match folder {
-            Some(folder) => {
-                let documents = snowmelt_enrich::config::read_enrichments(folder)
-                    .map_err(|error| Trouble::user(explain(&error)))?;
-                (folder.to_owned(), documents)
-            }
+            Some(folder) => (folder.to_owned(), documents(folder)?),
             None => (PathBuf::new(), Vec::new()),
         };
-        let uris = Enrichments::assets(&documents).map_err(|error| Trouble::user(explain(&error)))?;
-        let store = AssetStore::new(&folder)?;
+        let uris = files(&documents)?;
+        let store = AssetStore::new(&folder, patience)?;
         let mut enriching = Self { config, folder, documents, uris, store };
-        let changes = enriching.store.changes(&enriching.uris).await?;
+        let Looked { changes, failures } = enriching.store.look(&enriching.uris).await;
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(failure);
+        }
         let enrich = enriching.build(&changes).await?;
         enriching.store.adopt(changes);
         Ok((enriching, enrich))
     }
 
-    /// Looks at the files again; gives enrichment built from them if any has changed. After an error the next call
-    /// starts from what was good before.
-    pub async fn refresh(&mut self) -> Outcome<Option<Enrich>> {
-        let changes = self.store.changes(&self.uris).await?;
+    /// Looks at the files again and builds enrichment from those that have changed; one that can't be fetched keeps none
+    /// of the others old. After an error the next call starts from what was good before.
+    pub async fn refresh(&mut self) -> Outcome<Refreshed> {
+        let Looked { changes, failures } = self.store.look(&self.uris).await;
         if changes.is_empty() {
-            return Ok(None);
+            return Ok(Refreshed { enrich: None, failures });
         }
         let enrich = self.build(&changes).await?;
         tracing::info!(changed = changes.len(), folder = %self.folder.display(), "enrichments built from new files");
         self.store.adopt(changes);
-        Ok(Some(enrich))
+        Ok(Refreshed { enrich: Some(enrich), failures })
     }
 
     /// Building may take a second of CPU time: a thread for blocking work does it.
@@ -94,6 +139,23 @@ impl Enriching {
     }
 }
 
+/// Addresses of all files that the documents name, each once.
+fn files(documents: &[ConfigDocument]) -> Outcome<Vec<String>> {
+    let mistake = |error: ConfigError| Trouble::user(explain(&error));
+    for document in documents {
+        for uri in Enrichments::assets(std::slice::from_ref(document)).map_err(mistake)? {
+            if let Some(reason) = unsupported(&uri) {
+                let file = document.file.as_deref().unwrap_or(Path::new("")).display();
+                return Err(Trouble::user(format!("{file}: uri {uri}: {reason}")));
+            }
+        }
+    }
+    let mut uris = Enrichments::assets(documents).map_err(mistake)?;
+    uris.sort_unstable();
+    uris.dedup();
+    Ok(uris)
+}
+
 fn build(config: EnrichConfig, documents: &[ConfigDocument], assets: &Assets) -> Outcome<Enrich> {
     let enrichments = Enrichments::build(documents, assets).map_err(|error| Trouble::user(explain(&error)))?;
     Ok(Enrich::new(config, enrichments))
@@ -104,11 +166,11 @@ fn build(config: EnrichConfig, documents: &[ConfigDocument], assets: &Assets) ->
 pub struct Refreshers(Vec<AbortHandle>);
 
 impl Refreshers {
-    /// Starts them.
-    pub fn start(enriching: Enriching, current: Current, resolver: Arc<Resolver>) -> Self {
+    /// Starts them, for the application of this name.
+    pub fn start(pipeline: &str, enriching: Enriching, current: Current, resolver: Arc<Resolver>) -> Self {
         let mut tasks = Self(Vec::new());
         if enriching.has_files() {
-            tasks.spawn(refresh_assets(enriching, current));
+            tasks.spawn(refresh_assets(pipeline.to_owned(), enriching, current));
         }
         tasks.spawn(refresh_schemas(resolver));
         tasks
@@ -126,14 +188,28 @@ impl Drop for Refreshers {
 }
 
 /// Whatever goes wrong, what is in use stays in use until the next look.
-async fn refresh_assets(mut enriching: Enriching, current: Current) {
+async fn refresh_assets(pipeline: String, mut enriching: Enriching, current: Current) {
+    let period = enriching.config.assets_update_period;
+    let mut wait = period;
     loop {
-        tokio::time::sleep(enriching.config.assets_update_period).await;
-        match enriching.refresh().await {
-            Ok(Some(enrich)) => current.exchange(enrich),
-            Ok(None) => tracing::debug!("no file of the enrichments has changed"),
-            Err(trouble) => tracing::error!(%trouble, "files of the enrichments can't be refreshed, the old ones stay"),
+        tokio::time::sleep(wait).await;
+        let mut look = Look::Unchanged;
+        let failures = match enriching.refresh().await {
+            Ok(Refreshed { enrich, failures }) => {
+                if let Some(enrich) = enrich {
+                    current.exchange(enrich);
+                    look = Look::Changed;
+                }
+                failures
+            }
+            Err(trouble) => vec![trouble],
+        };
+        for trouble in &failures {
+            tracing::error!(pipeline, %trouble, "a file of the enrichments can't be refreshed, the old one stays");
+            look = Look::Failed;
         }
+        wait = if failures.is_empty() { period } else { period.min(AGAIN_AFTER) };
+        metrics::counter!(LOOKS, "pipeline" => pipeline.clone(), "outcome" => look.name()).increment(1);
     }
 }
 
@@ -164,17 +240,34 @@ mod tests {
     async fn changed_files_are_built_in_and_broken_ones_leave_the_old_in_use() {
         let folder = folder();
         let (mut enriching, _) = Enriching::open(config(None).unwrap(), Some(folder.path())).await.unwrap();
-        assert!(enriching.refresh().await.unwrap().is_none());
+        assert!(enriching.refresh().await.unwrap().enrich.is_none());
         let rules = folder.path().join("rules.yml");
         std::fs::write(&rules, RULES.replace("Firefox", "Chrome")).unwrap();
-        assert!(enriching.refresh().await.unwrap().is_some());
-        assert!(enriching.refresh().await.unwrap().is_none());
+        assert!(enriching.refresh().await.unwrap().enrich.is_some());
+        assert!(enriching.refresh().await.unwrap().enrich.is_none());
         std::fs::write(&rules, "[broken").unwrap();
         let trouble = enriching.refresh().await.unwrap_err().to_string();
         assert!(trouble.contains("ua.json") && trouble.contains("rules.yml"), "{trouble}");
         // The broken file was not taken over: repaired, it is a change to what is in use no more.
         std::fs::write(&rules, RULES.replace("Firefox", "Chrome")).unwrap();
-        assert!(enriching.refresh().await.unwrap().is_none());
+        assert!(enriching.refresh().await.unwrap().enrich.is_none());
+    }
+
+    #[tokio::test]
+    async fn files_of_places_that_are_not_reached_yet_are_told_with_the_document_that_names_them() {
+        for (uri, part) in [
+            ("s3://bucket/rules", "files in s3:// can't be fetched by this version yet"),
+            ("gs://bucket", "files in gs:// can't be fetched by this version yet"),
+            ("ftp://host", "ftp:// is unknown here"),
+        ] {
+            let folder = folder();
+            let document = std::fs::read_to_string(folder.path().join("ua.json")).unwrap();
+            std::fs::write(folder.path().join("ua.json"), document.replace("\".\"", &format!("{uri:?}"))).unwrap();
+            let trouble = Enriching::open(config(None).unwrap(), Some(folder.path())).await.unwrap_err();
+            assert!(matches!(trouble, Trouble::User(_)));
+            let text = trouble.to_string();
+            assert!(text.contains(&format!("ua.json: uri {uri}/rules.yml: {part}")), "{text}");
+        }
     }
 
     #[tokio::test]
@@ -185,11 +278,52 @@ mod tests {
         let current = Current::new(enrich);
         let before = current.load();
         let resolver = crate::run::settings::built_in_schemas(&snowmelt_runtime::Clock::system()).unwrap();
-        let _refreshers = Refreshers::start(enriching, current.clone(), resolver);
+        let _refreshers = Refreshers::start("test", enriching, current.clone(), resolver);
         std::fs::write(folder.path().join("rules.yml"), RULES.replace("Firefox", "Chrome")).unwrap();
         let exchanged = async {
             while Arc::ptr_eq(&before, &current.load()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), exchanged).await.expect("exchanged in time");
+    }
+
+    #[tokio::test]
+    async fn while_a_server_fails_the_old_file_stays_in_use_and_a_new_one_is_taken_when_it_is_back() {
+        use crate::run::assets::tests::{Page, Server};
+        let page = |rules: &str, etag| Page { etag: Some(etag), ..Page::of(rules) };
+        let server = Server::start(page(RULES, "\"v1\"")).await;
+        let folder = folder();
+        let document = std::fs::read_to_string(folder.path().join("ua.json")).unwrap();
+        let place = server.uri.trim_end_matches("/rules.yml");
+        std::fs::write(folder.path().join("ua.json"), document.replace("\".\"", &format!("{place:?}"))).unwrap();
+        let config = EnrichConfig { assets_update_period: Duration::from_millis(5), ..config(None).unwrap() };
+        let patience = Patience { retries: 1, first_wait: Duration::from_millis(1), ..Patience::default() };
+        let (enriching, enrich) = Enriching::open_with(config, Some(folder.path()), patience).await.unwrap();
+        let current = Current::new(enrich);
+        let resolver = crate::run::settings::built_in_schemas(&snowmelt_runtime::Clock::system()).unwrap();
+        let first = current.load();
+        let _refreshers = Refreshers::start("test", enriching, current.clone(), resolver);
+        let requests = async |more: usize| {
+            let until = server.log().len() + more;
+            let came = async {
+                while server.log().len() < until {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), came).await.expect("it is asked");
+        };
+        requests(3).await;
+        assert!(server.log()[1..].iter().all(|(tag, _, bytes)| tag.as_deref() == Some("\"v1\"") && *bytes == 0));
+        for broken in [Page { status: 500, ..Page::default() }, page("[broken", "\"v2\"")] {
+            server.now(broken);
+            requests(4).await;
+            assert!(Arc::ptr_eq(&first, &current.load()), "what is in use stays");
+        }
+        server.now(page(&RULES.replace("Firefox", "Chrome"), "\"v3\""));
+        let exchanged = async {
+            while Arc::ptr_eq(&first, &current.load()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(30), exchanged).await.expect("exchanged in time");

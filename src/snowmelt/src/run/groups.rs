@@ -26,7 +26,7 @@ use crate::definition::model::{
     BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Target, Work,
 };
 use crate::run::backends::Stores;
-use crate::run::enriching::Refreshers;
+use crate::run::enriching::{Enriching, Refreshers};
 use crate::run::settings;
 use crate::trouble::{Outcome, Trouble};
 
@@ -80,10 +80,11 @@ impl ShardGroups {
         let clock = &stores.clock;
         let job = match definition.work {
             Work::Enrich(work) => {
-                let resolver = settings::resolver(&work.resolver, clock)?;
-                let (enriching, enrich) = settings::enriching(&work).await?;
+                let config = settings::enrich_config(&work)?;
+                let resolver = settings::resolver_with(&work.resolver, clock, config.resolver.clone())?;
+                let (enriching, enrich) = Enriching::open(config, work.enrichments.as_deref()).await?;
                 let enrich = Current::new(enrich);
-                let refreshers = Refreshers::start(enriching, enrich.clone(), Arc::clone(&resolver));
+                let refreshers = Refreshers::start(&definition.name, enriching, enrich.clone(), Arc::clone(&resolver));
                 Job::Enrich { work, enrich, resolver, _refreshers: refreshers }
             }
             Work::Load(work) => {
@@ -196,7 +197,7 @@ impl ShardGroups {
         Ok(builder.finish())
     }
 
-    /// reader ► enricher ► (batcher ► writer) for good, bad and failed.
+    /// reader ► enricher ► (batcher ► writer) for good, bad, failed and pii.
     fn enrich(
         &self,
         builder: &mut GroupBuilder,
@@ -209,7 +210,8 @@ impl ShardGroups {
         let good = self.stream_chain(builder, "good", &work.good, rules);
         let bad = self.stream_chain(builder, "bad", &work.bad, rules);
         let failed = work.failed.as_ref().map(|stream| self.stream_chain(builder, "failed", stream, rules));
-        let outlets = Outlets { good, bad, failed };
+        let pii = work.pii.as_ref().map(|stream| self.stream_chain(builder, "pii", stream, rules));
+        let outlets = Outlets { good, bad, failed, pii };
         let (enrich, resolver, stream) = (enrich.clone(), Arc::clone(resolver), self.source.stream.clone());
         let probe = self.tuning.probe.clone();
         builder.stage("enricher", self.mailbox(), move || {

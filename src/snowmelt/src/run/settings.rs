@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use snowmelt_collector::CollectorConfig;
 use snowmelt_collector::config::ConfigProblem;
-use snowmelt_enrich::Enrich;
+use snowmelt_enrich::{Enrich, EnrichConfig};
 use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
 use snowmelt_objects::config::LoaderFile;
@@ -41,11 +41,17 @@ pub fn owner() -> String {
 
 /// A resolver from its `resolver.json`; paths in it are taken from the file's folder.
 pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
-    let document = read_json(file)?;
+    resolver_with(file, clock, ResolverOptions::default())
+}
+
+/// The same with what `config.hocon` says of it. Like every file of the original's, `resolver.json` may be HOCON, with
+/// values from the environment.
+pub fn resolver_with(file: &Path, clock: &Clock, options: ResolverOptions) -> Outcome<Arc<Resolver>> {
+    let document = snowmelt_enrich::config::read_hocon(file).map_err(|error| Trouble::user(explain(&error)))?;
     let wrong = |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {error}", file.display()));
     let config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
     let embedded_root = file.parent().map(Path::to_path_buf);
-    let options = ResolverOptions { embedded_root, ..ResolverOptions::default() };
+    let options = ResolverOptions { embedded_root, ..options };
     let resolver = Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?;
     Ok(Arc::new(resolver))
 }
@@ -63,14 +69,20 @@ pub fn built_in_schemas(clock: &Clock) -> Outcome<Arc<Resolver>> {
     Ok(Arc::new(resolver))
 }
 
-/// Enrichment with the enrichments of a folder, and what it is built from again when its files change.
-pub async fn enriching(work: &EnrichWork) -> Outcome<(Enriching, Enrich)> {
+/// The settings of enrichment: what its `config.hocon` says, and the definition over it.
+pub fn enrich_config(work: &EnrichWork) -> Outcome<EnrichConfig> {
     let mut config = enriching::config(work.config.as_deref())?;
     config.accept_invalid = work.accept_invalid.unwrap_or(config.accept_invalid);
     config.max_json_depth = work.max_json_depth.unwrap_or(config.max_json_depth);
     config.max_record_bytes = work.max_record_size.unwrap_or(config.max_record_bytes);
+    config.resolver.max_json_depth = config.max_json_depth;
     config.failed_output = work.failed.is_some();
-    Enriching::open(config, work.enrichments.as_deref()).await
+    Ok(config)
+}
+
+/// Enrichment with the enrichments of a folder, and what it is built from again when its files change.
+pub async fn enriching(work: &EnrichWork) -> Outcome<(Enriching, Enrich)> {
+    Enriching::open(enrich_config(work)?, work.enrichments.as_deref()).await
 }
 
 /// The rules of a sink's objects, in the layout of the original's generation 2.x, named so that a repeat overwrites.
@@ -155,11 +167,6 @@ fn read_settings(file: &Path) -> Outcome<Value> {
             Ok(parsed.written)
         }
     }
-}
-
-fn read_json(file: &Path) -> Outcome<Value> {
-    let text = read(file)?;
-    serde_json::from_str(&text).map_err(|error| Trouble::user(format!("{}: {error}", file.display())))
 }
 
 fn read(file: &Path) -> Outcome<String> {

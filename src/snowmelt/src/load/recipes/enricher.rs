@@ -21,13 +21,14 @@ pub const RULES: BatchRules = BatchRules { max_bytes: 8 << 20, max_records: 500,
 
 /// Builds the rig.
 pub async fn build(bench: &mut Bench, pace: Pace) -> Outcome<Rig> {
-    let corpus = bench.payloads()?;
-    let (enrich, resolver) = (Current::new(bench.enrich().await?), bench.resolver()?);
+    let (corpus, enrich) = bench.page_views().await?;
+    let (enrich, resolver) = (Current::new(enrich), bench.resolver()?);
     let mut builder = bench.group("enricher");
     let outlets = Outlets {
         good: outlet(bench, &mut builder, "good events").await?,
         bad: bench.bad_rows(&mut builder),
         failed: None,
+        pii: None,
     };
     let port = builder.stage("enricher", mailbox(0), move || Enricher::new(enrich, resolver, "raw", outlets));
     let (ledger, mut dealer) = (Ledger::new(), Dealer::new(corpus));

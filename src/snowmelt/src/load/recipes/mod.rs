@@ -42,8 +42,8 @@ pub const RECIPES: [Recipe; 8] = [
         actor: Actor::Enricher,
         batch: 1000,
         warm_up: 8,
-        explained: "enriches pages of collector payloads on all cores and hands events and bad rows to actors that take \
-                    all; --real puts them into embedded streams, through batchers and writers",
+        explained: "enriches pages of payloads (page views with three entities; six enrichments) on all cores and hands \
+                    events and bad rows to actors that take all; --real puts them into embedded streams, through batchers and writers",
     },
     Recipe {
         actor: Actor::Batcher,
