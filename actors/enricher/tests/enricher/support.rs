@@ -15,8 +15,8 @@ use snowmelt_protocol::badrow::Processor;
 use snowmelt_protocol::payload::{CollectorPayload, SCHEMA};
 use snowmelt_runtime::group::GroupEnd;
 use snowmelt_runtime::{
-    Batch, Clock, Cores, Failure, Group, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Port, Stage,
-    StageContext, Step, Worker,
+    Batch, Clock, Cores, Failure, Group, GroupBuilder, GroupContext, GroupId, Ledger, MailboxLimits, Pause, Port,
+    Stage, StageContext, Step, Worker,
 };
 use snowmelt_streams::{PutEntry, Record, SequenceNumber};
 
@@ -117,6 +117,7 @@ pub fn start(enrichments: Enrichments, resolver: Arc<Resolver>, batches: Vec<Vec
         clock: Clock::system(),
         cores: Cores::new(2).unwrap(),
         arbiter: arbiter.handle(),
+        pause: Pause::default(),
     };
     let mut builder = GroupBuilder::new(context);
     let kept: [Kept; 4] = Default::default();
