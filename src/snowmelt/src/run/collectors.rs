@@ -104,8 +104,8 @@ pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock
             collectors.redirect_to_https(&name, SocketAddr::new(address.ip(), config.port), address.port())?;
         }
         collectors.ways.extend([good.clone(), bad.clone()]);
-        // Connections end, then records: each by the deadline.
-        let within = config.pre_termination_period + 2 * config.termination_deadline + STOP_GRACE;
+        // Connections end, then records, then what another mode left in a spool: each by the deadline.
+        let within = config.pre_termination_period + 3 * config.termination_deadline + STOP_GRACE;
         collectors.stop_within = collectors.stop_within.max(within);
         let shutdown = collectors.stopped();
         let now = sink_clock(clock);
