@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use snowmelt_iglu::{ClientError, Lookup, Schema, SchemaCriterion, SchemaKey, SchemaSource, SchemaVer};
-use snowmelt_protocol::badrow::{self, FailureMessage, IgluError};
+use snowmelt_protocol::badrow::{self, FailureMessage, IgluError, ValidationReport};
 use snowmelt_protocol::document::{Document, Node, SyntaxError};
 use snowmelt_protocol::event::{Column, EnrichedEvent};
 
@@ -122,12 +122,29 @@ impl Verdicts {
 pub(crate) struct Findings {
     pub violations: Vec<Violation>,
     pub superseded: Vec<Superseded>,
+    /// Bytes of the reports so far.
+    report_bytes: usize,
 }
+
+/// About how many bytes the reports of one event take: values after that are told with their first report only. A bad row
+/// with more is too large anyway.
+const MAX_REPORT_BYTES: usize = 1 << 20;
 
 impl Findings {
     pub(crate) fn clear(&mut self) {
         self.violations.clear();
         self.superseded.clear();
+        self.report_bytes = 0;
+    }
+
+    /// Drops all reports but the first when there were too many before.
+    fn shorten(&mut self, error: &mut IgluError) {
+        let IgluError::Validation { reports, .. } = error else { return };
+        if self.report_bytes > MAX_REPORT_BYTES {
+            reports.truncate(1);
+        }
+        let bytes = |report: &ValidationReport| report.message.len() + report.path.as_deref().map_or(0, str::len);
+        self.report_bytes += reports.iter().map(bytes).sum::<usize>();
     }
 
     /// The schema that a valid value is printed with; remembers when it is a superseding one.
@@ -329,7 +346,8 @@ fn judge(lookup: Lookup, data: Option<Node<'_>>) -> Result<Option<SchemaVer>, Re
 }
 
 fn reject(rejection: Rejection, key: &SchemaKey, data: String, origin: Origin, findings: &mut Findings) {
-    if let Rejection::Invalid(error) = rejection {
+    if let Rejection::Invalid(mut error) = rejection {
+        findings.shorten(&mut error);
         let message = FailureMessage::Iglu { schema_key: key.uri().to_owned(), error };
         findings.violations.push(Violation { message, origin, data });
     }
