@@ -27,8 +27,6 @@ use crate::{
 const MAX_BATCH_RECORDS: usize = 500;
 /// Most bytes in one write, keys included; Kinesis takes 5 MiB.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How often the flusher looks whether a batch is full: the shortest and the longest pause, in between a twentieth of the linger.
-const GATHER_STEP: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 /// What a record costs in memory beyond its bytes.
 const OVERHEAD: usize = 160;
 
@@ -173,6 +171,10 @@ pub struct Committer {
     wait_for_room: Duration,
     answers_at_once: bool,
     outstanding: Arc<AtomicUsize>,
+    /// Records accepted so far; each time they would fill one more batch, the flusher is woken.
+    accepted: AtomicUsize,
+    batch_records: usize,
+    full: Arc<Notify>,
     stop: Arc<Notify>,
     flusher: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -182,7 +184,7 @@ impl Committer {
     pub fn start(name: &'static str, sink: Arc<dyn Sink>, settings: CommitSettings) -> Self {
         let (queue, entries) = mpsc::channel(settings.max_pending_records);
         let outstanding = Arc::new(AtomicUsize::new(0));
-        let stop = Arc::new(Notify::new());
+        let (stop, full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let committer = Self {
             sink: name,
             queue,
@@ -191,11 +193,14 @@ impl Committer {
             wait_for_room: settings.wait_for_room,
             answers_at_once: settings.durability == Durability::Memory,
             outstanding: Arc::clone(&outstanding),
+            accepted: AtomicUsize::new(0),
+            batch_records: settings.batch.records,
+            full: Arc::clone(&full),
             stop: Arc::clone(&stop),
             flusher: tokio::sync::Mutex::new(None),
         };
         let room = Arc::clone(&committer.room);
-        let writer = Arc::new(Writer { name, sink, settings, room, outstanding });
+        let writer = Arc::new(Writer { name, sink, settings, room, outstanding, full });
         let flusher = tokio::spawn(flush(entries, writer, stop));
         Self { flusher: tokio::sync::Mutex::new(Some(flusher)), ..committer }
     }
@@ -232,6 +237,10 @@ impl Committer {
         match queued {
             Ok(()) => {
                 permit.forget();
+                let fills = (self.accepted.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.batch_records);
+                if fills || self.room.available_permits() < self.max_pending_bytes / 2 {
+                    self.full.notify_one();
+                }
                 Ok(Ticket { sink: self.sink, stored })
             }
             Err(error) => {
@@ -354,22 +363,21 @@ struct Writer {
     settings: CommitSettings,
     room: Arc<Semaphore>,
     outstanding: Arc<AtomicUsize>,
+    full: Arc<Notify>,
 }
 
 impl Writer {
-    /// Waits for company: until a batch is full, half the room is taken, or `linger` is over. Looks now and then, since a wake-up a
-    /// record would cost more than the record.
+    /// Waits for company: until a batch is full, half the room is taken, or `linger` is over. It is woken about once a batch, since a
+    /// wake-up a record would cost more than the record; so a batch may wait until there are nearly two.
     async fn gather(&self, entries: &mpsc::Receiver<Entry>, taken: usize) {
         let deadline = Instant::now() + self.settings.linger;
-        let step = (self.settings.linger / 20).clamp(GATHER_STEP.0, GATHER_STEP.1);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let full = taken + entries.len() >= self.settings.batch.records
                 || self.room.available_permits() < self.settings.max_pending_bytes / 2;
-            if full || left.is_zero() {
+            if full || timeout(left, self.full.notified()).await.is_err() {
                 return;
             }
-            tokio::time::sleep(left.min(step)).await;
         }
     }
 

@@ -154,6 +154,7 @@ fn ten_thousand_idle_connections_leave_room_for_a_good_one() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "there is no event loop on this side")]
 fn beyond_the_limit_connections_wait_for_their_turn() {
     let server = Server::start(serde_json::json!({"networking": {"maxConnections": 20}}));
     let mut idle: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();

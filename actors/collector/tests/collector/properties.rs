@@ -202,3 +202,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_that_grows_by_escapes_keeps_its_limit() {
+    // Found by fuzzing: DEL may stand in JSON as it is, and is written as an escape of six bytes.
+    let event = format!("{{\"e\":\"{}\"}}", "\u{7f}".repeat(40));
+    let body = format!(
+        "{{\"schema\":\"iglu:com.acme/batch/jsonschema/1-0-0\",\"data\":[{}]}}",
+        [event.as_str(); 40].join(",")
+    );
+    let payload = CollectorPayload { body: Some(body.as_bytes().into()), ..CollectorPayload::default() };
+    let limits = Limits { max_bytes: MAX_BYTES, max_payload_size: 1_000_000 };
+    let checked = check_size(&payload, limits, &Processor::new("test", "0.0.0"), 0);
+    assert!(!checked.good.is_empty());
+    for record in checked.good {
+        assert!(record.len() < MAX_BYTES, "{}", record.len());
+    }
+}
