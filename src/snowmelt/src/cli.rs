@@ -69,7 +69,7 @@ pub enum Command {
     Tail(TailArgs),
     /// Enrich records without streams: one a line in, one JSON object a line out.
     #[command(
-        after_help = "Each line is a collector payload (Thrift, in base64) or a request as JSON:\n  {\"method\": \"GET\", \"path\": \"/i?e=pv&p=web\", \"headers\": [[\"Host\", \"example.com\"]], \"body\": null}\nEmpty lines are skipped. For every other line one object is printed, in the order of the lines:\n  {\"good\":[\"<tsv>\"],\"bad\":[{...}],\"pii\":[\"<tsv>\"]}\nand \"failed\":[\"<tsv>\"] in it when the configuration names a stream of failed events. The same line gives the same output,\nevent ids too. A line that is neither is told on standard error with its number; the others go on, and the exit code is 2.\nA schema registry that does not answer is waited for; lines that it leaves unfinished are told too, exit code 1.\n\nExamples:\n  snowmelt enrich requests.jsonl --resolver pipelines/iglu/resolver.json --enrichments pipelines/enrichments\n  snowmelt enrich --at 2026-01-01T00:00:00Z < payloads.txt > enriched.jsonl\n  snowmelt enrich --config config.hocon payloads.txt | jq -r '.bad[].data.failure'"
+        after_help = "Each line is a collector payload (Thrift, in base64) or a request as JSON:\n  {\"method\": \"GET\", \"path\": \"/i?e=pv&p=web\", \"headers\": [[\"Host\", \"example.com\"]], \"body\": null}\nEmpty lines are skipped. For every other line one object is printed, in the order of the lines:\n  {\"good\":[\"<tsv>\"],\"bad\":[{...}],\"pii\":[\"<tsv>\"]}\nand \"failed\":[\"<tsv>\"] in it when --config names a stream of failed events.\nThe same line at the same time gives the same output, event ids too.\nA line that is neither is told on standard error with its number; the others go on, and the exit code is 2.\nA schema registry that does not answer is waited for; lines that it leaves unfinished are told too, exit code 1.\n\nExamples:\n  snowmelt enrich requests.jsonl --resolver pipelines/iglu/resolver.json --enrichments pipelines/enrichments\n  snowmelt enrich --at 2026-01-01T00:00:00Z < payloads.txt > enriched.jsonl\n  snowmelt enrich --config config.hocon payloads.txt | jq -r '.bad[].data.failure'"
     )]
     Enrich(EnrichArgs),
     /// Load one actor alone and measure it, against stand-ins or the real backends.
@@ -300,7 +300,7 @@ pub struct EnrichArgs {
     /// The time at which everything is collected and enriched, e.g. 2026-01-01T00:00:00Z; the clock's when absent.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub at: Option<i64>,
-    /// The original's config.hocon, for the limits of validation and output.
+    /// The original's config.hocon: limits of validation and output, and how schema registries are asked.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -60,7 +60,7 @@ pub struct ShardGroups {
 
 /// What the groups of a definition do.
 enum Job {
-    Enrich { work: EnrichWork, enrich: Current, resolver: Arc<Resolver>, _refreshers: Refreshers },
+    Enrich { work: Box<EnrichWork>, enrich: Current, resolver: Arc<Resolver>, _refreshers: Refreshers },
     Load { work: Load, sinks: Vec<SinkSetup> },
 }
 
@@ -85,7 +85,7 @@ impl ShardGroups {
                 let (enriching, enrich) = Enriching::open(config, work.enrichments.as_deref()).await?;
                 let enrich = Current::new(enrich);
                 let refreshers = Refreshers::start(&definition.name, enriching, enrich.clone(), Arc::clone(&resolver));
-                Job::Enrich { work, enrich, resolver, _refreshers: refreshers }
+                Job::Enrich { work: Box::new(work), enrich, resolver, _refreshers: refreshers }
             }
             Work::Load(work) => {
                 let sinks = work

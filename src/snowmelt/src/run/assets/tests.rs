@@ -22,13 +22,15 @@ impl Page {
     }
 }
 
+/// `If-None-Match` and `If-Modified-Since` of a request, and how many bytes of body it was sent.
+type Asked = (Option<String>, Option<String>, usize);
+
 /// A file server of one file.
 #[derive(Clone)]
 pub struct Server {
     pub uri: String,
     page: Arc<Mutex<Page>>,
-    /// Conditions of every request, and how many bytes of body it was sent.
-    log: Arc<Mutex<Vec<(Option<String>, Option<String>, usize)>>>,
+    log: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
@@ -49,7 +51,7 @@ impl Server {
         *self.page.lock().unwrap() = page;
     }
 
-    pub fn log(&self) -> Vec<(Option<String>, Option<String>, usize)> {
+    pub fn log(&self) -> Vec<Asked> {
         self.log.lock().unwrap().clone()
     }
 
