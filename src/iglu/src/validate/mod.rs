@@ -7,6 +7,7 @@ mod names;
 mod number;
 mod pattern;
 mod program;
+mod syntax;
 mod walk;
 
 use serde_json::Value;
@@ -14,9 +15,10 @@ use serde_json::Value;
 use crate::{META_SCHEMA, Report, SchemaIssue};
 pub(crate) use data::Data;
 use program::Program;
+pub(crate) use syntax::{syntax_reports, unusable_parts};
 
 /// Words of the reference for a value that is nested too deeply.
-const TOO_DEEP: &str = "Maximum allowed JSON depth exceeded";
+pub(crate) const TOO_DEEP: &str = "Maximum allowed JSON depth exceeded";
 
 /// A compiled schema.
 #[derive(Debug)]
