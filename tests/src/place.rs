@@ -87,6 +87,7 @@ impl Place {
             .args(["run", "pipelines/quickstart.toml", "--data-dir"])
             .arg(self.data())
             .args(["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"])
+            .args(["--set", "iglu.listen=127.0.0.1:0"])
             .args(more)
             .current_dir(root())
             .stdin(Stdio::null())

@@ -53,7 +53,7 @@ impl Default for ServerConfig {
             web_hooks: Vec::new(),
             base_url: String::new(),
             hsts: None,
-            cache_bytes: 256 << 20,
+            cache_bytes: 64 << 20,
             check_every: Duration::from_secs(2),
             workers: 2,
             max_connections: 1024,

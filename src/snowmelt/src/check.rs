@@ -99,6 +99,7 @@ fn draw(definition: &Definition, shards: u32) -> Vec<String> {
         )],
         Work::Enrich(enrich) => draw_enrich(enrich, shards),
         Work::Load(load) => draw_load(load, shards),
+        Work::Registry(registry) => vec![format!("http {} ─► schema registry ─► postgres", registry.listen)],
     }
 }
 
@@ -155,6 +156,7 @@ pub fn memory(definition: &Definition) -> usize {
     match &definition.work {
         // The collector's own buffer; its bound is the collector's configuration.
         Work::Collect(_) => 64 << 20,
+        Work::Registry(registry) => registry.server.cache_bytes,
         Work::Enrich(enrich) => {
             let outputs = 2 + usize::from(enrich.failed.is_some());
             // A page, the enricher's mailbox and what it makes of one batch; then two mailboxes and a batch an output.
@@ -187,6 +189,12 @@ fn needs(plan: &Plan) -> Vec<String> {
     for definition in &plan.definitions {
         if let Work::Collect(collect) = &definition.work {
             needs.push(format!("to listen on {} (collector {})", collect.listen, definition.name));
+        }
+        if let Work::Registry(registry) = &definition.work {
+            needs.push(format!("to listen on {} (schema registry {})", registry.listen, definition.name));
+            if let Some(url) = &registry.database {
+                needs.push(format!("PostgreSQL at {}: CREATE on schema {}", without_password(url), registry.schema));
+            }
         }
     }
     needs.push(format!("to listen on {} (operator API)", plan.backend.operator));

@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 pub mod definition;
 pub mod enrich;
+pub mod iglu;
 pub mod load;
 pub mod log;
 pub mod run;

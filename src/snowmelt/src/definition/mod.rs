@@ -8,6 +8,7 @@ pub mod keys;
 pub mod load;
 pub mod model;
 pub mod problem;
+mod registry;
 pub mod units;
 pub mod verify;
 

@@ -80,7 +80,7 @@ impl ShardGroups {
         let clock = &stores.clock;
         let job = match definition.work {
             Work::Enrich(work) => {
-                let resolver = settings::resolver(&work.resolver, clock)?;
+                let resolver = settings::resolver_with(&work.resolver, stores.registry.as_ref(), clock)?;
                 let (enriching, enrich) = settings::enriching(&work).await?;
                 let enrich = Current::new(enrich);
                 let refreshers = Refreshers::start(enriching, enrich.clone(), Arc::clone(&resolver));
@@ -96,13 +96,16 @@ impl ShardGroups {
                             Ok(SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config })
                         }
                         Target::Postgres { resolver } => {
-                            Ok(SinkSetup::Tables { resolver: settings::resolver(resolver, clock)? })
+                            let resolver = settings::resolver_with(resolver, stores.registry.as_ref(), clock)?;
+                            Ok(SinkSetup::Tables { resolver })
                         }
                     })
                     .collect::<Outcome<_>>()?;
                 Job::Load { work, sinks }
             }
-            Work::Collect(_) => return Err(Trouble::user(format!("{} reads no stream", definition.name))),
+            Work::Collect(_) | Work::Registry(_) => {
+                return Err(Trouble::user(format!("{} reads no stream", definition.name)));
+            }
         };
         Ok(Self {
             application: definition.name,

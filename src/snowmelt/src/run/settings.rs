@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use snowmelt_collector::{CollectorConfig, Durability};
 use snowmelt_enrich::Enrich;
-use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
+use snowmelt_iglu::{Connection, Repository, Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
 use snowmelt_objects::config::LoaderFile;
 use snowmelt_protocol::badrow::Processor;
@@ -40,13 +40,30 @@ pub fn owner() -> String {
 
 /// A resolver from its `resolver.json`; paths in it are taken from the file's folder.
 pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
+    resolver_with(file, None, clock)
+}
+
+/// The same, with the registry that runs in this node after those of the file, unless the file names it itself.
+pub fn resolver_with(file: &Path, own: Option<&Repository>, clock: &Clock) -> Outcome<Arc<Resolver>> {
     let document = read_json(file)?;
     let wrong = |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {error}", file.display()));
-    let config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
+    let mut config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
+    let known =
+        |own: &Repository| config.repositories.iter().any(|one| one.name == own.name || uri_of(one) == uri_of(own));
+    if let Some(own) = own.filter(|own| !known(own)) {
+        config.repositories.push(own.clone());
+    }
     let embedded_root = file.parent().map(Path::to_path_buf);
     let options = ResolverOptions { embedded_root, ..ResolverOptions::default() };
     let resolver = Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?;
     Ok(Arc::new(resolver))
+}
+
+fn uri_of(repository: &Repository) -> Option<&str> {
+    match &repository.connection {
+        Connection::Http { uri, .. } => Some(uri.trim_end_matches('/')),
+        Connection::Embedded { .. } => None,
+    }
 }
 
 /// A resolver without registries: it knows the schemas that are built in.
