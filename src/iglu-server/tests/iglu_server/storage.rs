@@ -29,8 +29,9 @@ INSERT INTO iglu_schemas VALUES
 
 #[tokio::test]
 async fn a_database_of_the_original_is_taken_over_as_it_is() {
-    let pool = Storage::open(&shared().options("takeover")).await.unwrap();
-    let mut connection = pool.pool().acquire().await.unwrap();
+    let shared = shared();
+    let storage = Storage::open(&shared.options("takeover")).await.unwrap();
+    let mut connection = storage.pool().acquire().await.unwrap();
     sqlx::raw_sql(ORIGINAL).execute(&mut *connection).await.unwrap();
     drop(connection.close().await);
 

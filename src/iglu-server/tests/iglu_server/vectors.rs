@@ -62,7 +62,8 @@ async fn start(schema: &str, sequence: &Value) -> Server {
         max_payload_bytes: number("maxPayloadSize"),
         ..config()
     };
-    let storage = Storage::open(&shared().options(schema)).await.unwrap();
+    let shared = shared();
+    let storage = Storage::open(&shared.options(schema)).await.unwrap();
     for row in sequence["seed"]["iglu_permissions"].as_array().into_iter().flatten() {
         // As somebody would by hand: the reference has no other way.
         let keys: Vec<String> = serde_json::from_value(row["key_action"].clone()).unwrap();

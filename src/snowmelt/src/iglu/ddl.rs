@@ -22,8 +22,8 @@ pub(super) fn ddl(args: &DdlArgs) -> Outcome {
     for versions in models.values() {
         match Table::of(&args.schema, versions, true) {
             Ok(table) => {
-                println!("{}", create_table(&table).trim_end());
-                println!("{}\n", comment_on_table(&table).trim_end());
+                println!("{};", create_table(&table).trim_end());
+                println!("{};\n", comment_on_table(&table).trim_end());
             }
             Err(error) => {
                 let (key, _) = &versions[error.version()];
