@@ -98,6 +98,7 @@ impl Place {
             .args(["run", definition, "--data-dir"])
             .arg(self.data())
             .args(["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"])
+            .args(["--set", "iglu.listen=127.0.0.1:0"])
             .args(more)
             .envs(environment)
             .current_dir(root())

@@ -43,7 +43,8 @@ def ready(run_file):
 
 def start(binary, data):
     command = [binary, "run", "pipelines/quickstart.toml", "--data-dir", data]
-    command += ["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0", "--log", "warn"]
+    command += ["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"]
+    command += ["--set", "iglu.listen=127.0.0.1:0", "--log", "warn"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 

@@ -5,6 +5,7 @@
 //! * [`Schema`]: one schema, compiled; [`Schema::check`] gives the verdict and the words of the reference validator.
 //! * [`SchemaSource`]: all that pure code sees of the above, schemas that are in memory.
 //! * [`ddl`]: schemas as columns and statements of Postgres.
+//! * [`lint`]: what is wrong or doubtful about a schema, before it is published.
 //!
 //! Validation is a walk of our own over a compiled schema and not the `jsonschema` crate: the reference reads draft 4
 //! in ways no general crate does (`$ref` with siblings, Java's regular expressions, its own formats, `1` apart from
@@ -15,6 +16,7 @@ mod config;
 pub mod ddl;
 mod error;
 mod key;
+pub mod lint;
 mod resolver;
 mod schema;
 mod self_describing;

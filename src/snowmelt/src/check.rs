@@ -31,7 +31,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
         match &definition.work {
             Work::Collect(collect) => drop(settings::collector(collect)?),
             Work::Enrich(work) => check_enrich(work)?,
-            Work::Load(_) => {}
+            Work::Load(_) | Work::Registry(_) => {}
         }
     }
     print!("{}", describe(&plan));
@@ -41,7 +41,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
 /// Mistakes in the files that an enrich definition names; what these name in turn is not fetched.
 fn check_enrich(work: &Enrich) -> Outcome {
     let config = settings::enrich_config(work)?;
-    settings::resolver_with(&work.resolver, &Clock::system(), config.resolver)?;
+    settings::resolver_with(&work.resolver, None, &Clock::system(), config.resolver)?;
     work.enrichments.as_deref().map_or(Ok(()), enriching::check)
 }
 
@@ -121,6 +121,7 @@ fn draw(definition: &Definition, shards: u32) -> Vec<String> {
         )],
         Work::Enrich(enrich) => draw_enrich(enrich, shards),
         Work::Load(load) => draw_load(load, shards),
+        Work::Registry(registry) => vec![format!("http {} ─► schema registry ─► postgres", registry.listen)],
     }
 }
 
@@ -177,6 +178,7 @@ pub fn memory(definition: &Definition) -> usize {
     match &definition.work {
         // The collector's own buffer; its bound is the collector's configuration.
         Work::Collect(_) => 64 << 20,
+        Work::Registry(registry) => registry.server.cache_bytes,
         Work::Enrich(enrich) => {
             let outputs = 2 + usize::from(enrich.failed.is_some()) + usize::from(enrich.pii.is_some());
             // A page, the enricher's mailbox and what it makes of one batch; then two mailboxes and a batch an output.
@@ -212,6 +214,12 @@ fn needs(plan: &Plan) -> Vec<String> {
             // A configuration that cannot be used was told before.
             if let Ok(config) = settings::collector(collect) {
                 needs.extend(collector_needs(&config));
+            }
+        }
+        if let Work::Registry(registry) = &definition.work {
+            needs.push(format!("to listen on {} (schema registry {})", registry.listen, definition.name));
+            if let Some(url) = &registry.database {
+                needs.push(format!("PostgreSQL at {}: CREATE on schema {}", without_password(url), registry.schema));
             }
         }
     }

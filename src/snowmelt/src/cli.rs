@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::iglu::args::IgluArgs;
 use crate::load::args::LoadArgs;
 use crate::status::client::Part;
 
@@ -72,6 +73,11 @@ pub enum Command {
         after_help = "Each line is a collector payload (Thrift, in base64) or a request as JSON:\n  {\"method\": \"GET\", \"path\": \"/i?e=pv&p=web\", \"headers\": [[\"Host\", \"example.com\"]], \"body\": null}\nEmpty lines are skipped. For every other line one object is printed, in the order of the lines:\n  {\"good\":[\"<tsv>\"],\"bad\":[{...}],\"pii\":[\"<tsv>\"]}\nand \"failed\":[\"<tsv>\"] in it when --config names a stream of failed events.\nThe same line at the same time gives the same output, event ids too.\nA line that is neither is told on standard error with its number; the others go on, and the exit code is 2.\nA schema registry that does not answer is waited for; lines that it leaves unfinished are told too, exit code 1.\n\nExamples:\n  snowmelt enrich requests.jsonl --resolver pipelines/iglu/resolver.json --enrichments pipelines/enrichments\n  snowmelt enrich --at 2026-01-01T00:00:00Z < payloads.txt > enriched.jsonl\n  snowmelt enrich --config config.hocon payloads.txt | jq -r '.bad[].data.failure'"
     )]
     Enrich(EnrichArgs),
+    /// Publish, fetch, check and print schemas, and make keys of a registry.
+    #[command(
+        after_help = "DIR holds files VENDOR/NAME/FORMAT/VERSION, at any depth. Without --registry the registry that runs in the data\ndirectory is meant, with its super key; else http://127.0.0.1:8081.\n\nExamples:\n  snowmelt iglu lint schemas\n  snowmelt iglu push schemas --public\n  SNOWMELT_IGLU_KEY=... snowmelt iglu push schemas --registry https://iglu.example.com\n  snowmelt iglu pull copy\n  snowmelt iglu ddl schemas/com.acme/event > event.sql\n  snowmelt iglu keygen --vendor-prefix com.acme\n\nExit code 2: something about the schemas is wrong; 1: the registry can't be reached or refuses."
+    )]
+    Iglu(IgluArgs),
     /// Load one actor alone and measure it, against stand-ins or the real backends.
     #[command(
         after_help = "Examples:\n  snowmelt load --list\n  snowmelt load enricher --duration 10s --json before.json\n  snowmelt load enricher --compare before.json --plot enricher.svg\n  snowmelt load stream-writer --rate 5000 --delay 5ms --fail 1\n  snowmelt load postgres-writer --records 100000"

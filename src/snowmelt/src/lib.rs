@@ -5,6 +5,7 @@ pub mod cli;
 pub mod convert;
 pub mod definition;
 pub mod enrich;
+pub mod iglu;
 pub mod load;
 pub mod log;
 pub mod run;

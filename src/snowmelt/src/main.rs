@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use snowmelt::cli::{Cli, Command};
-use snowmelt::{check, convert, enrich, load, log, run, send, sql, status, tail, top};
+use snowmelt::{check, convert, enrich, iglu, load, log, run, send, sql, status, tail, top};
 
 /// Memory that is allocated on one thread and freed on another is what mailboxes do all day: 3 to 4 times as fast with this.
 #[global_allocator]
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Sql(args) => sql::sql(args),
         Command::Tail(args) => tail::tail(args),
         Command::Enrich(args) => enrich::enrich(args),
+        Command::Iglu(args) => iglu::iglu(args),
         Command::Load(args) => load::load(args),
     };
     match outcome {

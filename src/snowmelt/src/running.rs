@@ -20,6 +20,12 @@ pub struct RunFile {
     /// Where its token is, when it needs one.
     #[serde(default)]
     pub operator_token_file: Option<PathBuf>,
+    /// The schema registry, when one runs.
+    #[serde(default)]
+    pub registry_url: Option<String>,
+    /// Where its super key is, when that is in a file.
+    #[serde(default)]
+    pub registry_key_file: Option<PathBuf>,
     /// The warehouse, when one is used.
     pub postgres_url: Option<String>,
     /// The database schema of the tables.

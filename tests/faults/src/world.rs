@@ -247,6 +247,7 @@ impl World {
                 leases: Arc::new(StormyLeases { inner: Arc::clone(&self.leases) as _, weather: self.weather.clone() }),
                 bucket,
                 warehouse: Some(self.warehouse.clone()),
+                registry: None,
                 clock: clock.clone(),
             };
             let tuning = Tuning {

@@ -161,6 +161,7 @@ async fn quickstart(place: &Place, settings: &[&str]) -> Result<Finished> {
     let data = place.data();
     let data = data.to_str().context("a temporary directory has a plain name")?;
     let mut arguments = vec!["run", "pipelines/quickstart.toml", "--data-dir", data];
+    arguments.extend(["--set", "iglu.listen=127.0.0.1:0"]);
     for setting in settings {
         arguments.extend(["--set", setting]);
     }

@@ -9,7 +9,8 @@ use super::program::Program;
 /// Compiled once.
 pub(super) static META: LazyLock<Program> = LazyLock::new(|| Program::compile(&draft_04()));
 
-fn draft_04() -> Value {
+/// The meta-schema as a document.
+pub(super) fn draft_04() -> Value {
     let schema = || json!({"$ref": "#"});
     let schemas = || json!({"$ref": "#/definitions/schemaArray"});
     let named_schemas = || json!({"type": "object", "additionalProperties": {"$ref": "#"}});

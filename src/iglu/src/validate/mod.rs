@@ -8,6 +8,7 @@ mod number;
 mod pattern;
 mod program;
 mod shape;
+mod syntax;
 mod walk;
 
 use serde_json::Value;
@@ -15,9 +16,10 @@ use serde_json::Value;
 use crate::{META_SCHEMA, Report, SchemaIssue};
 pub(crate) use data::Data;
 use program::Program;
+pub(crate) use syntax::{syntax_reports, unusable_parts};
 
 /// Words of the reference for a value that is nested too deeply.
-const TOO_DEEP: &str = "Maximum allowed JSON depth exceeded";
+pub(crate) const TOO_DEEP: &str = "Maximum allowed JSON depth exceeded";
 
 /// A compiled schema.
 #[derive(Debug)]

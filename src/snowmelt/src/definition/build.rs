@@ -11,6 +11,7 @@ use super::model::{
     Work,
 };
 use super::problem::Problem;
+use super::registry::registry;
 use super::units;
 use super::verify::{beside, read_bytes};
 
@@ -18,7 +19,7 @@ use super::verify::{beside, read_bytes};
 const DEFAULT_SHARDS: u32 = 1;
 
 /// One table of a checked document; getters give what is written or nothing.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     file: &'a Path,
     path: String,
     values: Option<&'a Map<String, Value>>,
@@ -39,44 +40,49 @@ impl<'a> Table<'a> {
         tables.iter().enumerate().map(table).collect()
     }
 
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.values?.get(name)
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.as_str().map(str::to_owned)
     }
 
     /// A text that the check has seen to be there.
-    fn given(&self, name: &str) -> String {
+    pub(super) fn given(&self, name: &str) -> String {
         self.text(name).unwrap_or_default()
     }
 
-    fn int(&self, name: &str, default: usize) -> usize {
+    pub(super) fn int(&self, name: &str, default: usize) -> usize {
         self.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
     }
 
-    fn bool(&self, name: &str, default: bool) -> bool {
+    pub(super) fn bool(&self, name: &str, default: bool) -> bool {
         self.get(name).and_then(Value::as_bool).unwrap_or(default)
     }
 
-    fn bytes(&self, name: &str, default: usize) -> usize {
+    pub(super) fn bytes(&self, name: &str, default: usize) -> usize {
         self.get(name).and_then(read_bytes).unwrap_or(default)
     }
 
-    fn duration(&self, name: &str, default: Duration) -> Duration {
+    pub(super) fn duration(&self, name: &str, default: Duration) -> Duration {
         self.get(name).and_then(Value::as_str).and_then(units::duration).unwrap_or(default)
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(|path| beside(self.file, &path))
     }
 
-    fn address(&self, name: &str) -> Option<SocketAddr> {
+    pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
         self.text(name)?.to_socket_addrs().ok()?.next()
     }
 
-    fn problem(&self, name: &str, message: impl Into<String>) -> Problem {
+    /// A problem whose value is not shown.
+    pub(super) fn hidden_problem(&self, name: &str, message: impl Into<String>) -> Problem {
+        Problem::key(self.file, format!("{}.{name}", self.path), message)
+    }
+
+    pub(super) fn problem(&self, name: &str, message: impl Into<String>) -> Problem {
         let problem = Problem::key(self.file, format!("{}.{name}", self.path), message);
         match self.get(name) {
             Some(value) => problem.with_value(value),
@@ -159,7 +165,7 @@ fn streams(documents: &[(PathBuf, Map<String, Value>)], definitions: &[Definitio
 /// The application of a file; none for a file that only includes others or chooses backends.
 fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Definition> {
     let has = |section: &str| document.contains_key(section);
-    if !["collector", "source", "enrich", "sink", "bad"].into_iter().any(has) {
+    if !["collector", "iglu", "source", "enrich", "sink", "bad"].into_iter().any(has) {
         return None;
     }
     let before = problems.len();
@@ -170,9 +176,11 @@ fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Pro
     } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         complain("name", "may have letters, digits, `-`, `_` and `.` only");
     }
-    if has("collector") {
-        for section in ["source", "enrich", "sink", "bad"].into_iter().filter(|section| has(section)) {
-            complain(section, "a collector reads no stream; put this into a definition of its own");
+    if has("collector") || has("iglu") {
+        let other = has("collector").then_some("iglu");
+        let read = ["source", "enrich", "sink", "bad"];
+        for section in other.into_iter().chain(read).filter(|section| has(section)) {
+            complain(section, "a collector or registry reads no stream; put this into a definition of its own");
         }
     } else {
         if !has("source") {
@@ -191,6 +199,8 @@ fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Pro
     let bad = Table::of(file, document, "bad").given("stream");
     let work = if has("collector") {
         Work::Collect(collector(&Table::of(file, document, "collector")))
+    } else if has("iglu") {
+        Work::Registry(registry(&Table::of(file, document, "iglu"), problems))
     } else if has("enrich") {
         Work::Enrich(enrich(file, document, bad, problems)?)
     } else {

@@ -9,6 +9,7 @@ pub mod load;
 pub mod model;
 mod original;
 pub mod problem;
+mod registry;
 pub mod units;
 pub mod verify;
 

@@ -65,6 +65,27 @@ pub enum Work {
     Enrich(Enrich),
     /// Reads records, writes them to stores.
     Load(Load),
+    /// Keeps schemas and gives them over HTTP.
+    Registry(Registry),
+}
+
+/// A schema registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its database, when it is not the node's.
+    pub database: Option<String>,
+    /// The database schema of its tables.
+    pub schema: String,
+    /// Connections to the database at most.
+    pub connections: u32,
+    /// File with the key that has all rights.
+    pub super_key_file: Option<PathBuf>,
+    /// Environment variable that holds that key.
+    pub super_key_env: Option<String>,
+    /// Everything else but that key.
+    pub server: snowmelt_iglu_server::ServerConfig,
 }
 
 /// A collector.
@@ -210,7 +231,7 @@ impl Definition {
     /// The stream it reads, if it reads one.
     pub fn source(&self) -> Option<&Source> {
         match &self.work {
-            Work::Collect(_) => None,
+            Work::Collect(_) | Work::Registry(_) => None,
             Work::Enrich(enrich) => Some(&enrich.source),
             Work::Load(load) => Some(&load.source),
         }
@@ -226,11 +247,16 @@ impl Definition {
                 streams
             }
             Work::Load(load) => vec![&load.bad],
+            Work::Registry(_) => Vec::new(),
         }
     }
 
     /// Whether it needs Postgres.
     pub fn needs_postgres(&self) -> bool {
-        matches!(&self.work, Work::Load(load) if load.sinks.iter().any(|sink| matches!(sink.target, Target::Postgres { .. })))
+        match &self.work {
+            Work::Load(load) => load.sinks.iter().any(|sink| matches!(sink.target, Target::Postgres { .. })),
+            Work::Registry(registry) => registry.database.is_none(),
+            Work::Collect(_) | Work::Enrich(_) => false,
+        }
     }
 }

@@ -92,7 +92,7 @@ async fn setup(args: &EnrichArgs) -> Outcome<Setup> {
     let clock = Clock::system();
     let config = enriching::config(args.config.as_deref())?;
     let resolver = match &args.resolver {
-        Some(file) => settings::resolver_with(file, &clock, config.resolver.clone())?,
+        Some(file) => settings::resolver_with(file, None, &clock, config.resolver.clone())?,
         None => settings::built_in_schemas(&clock)?,
     };
     let failed_output = config.failed_output;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use snowmelt_iglu::Repository;
 use snowmelt_leases::{EmbeddedLeases, LeaseStore};
 use snowmelt_objects::{DirectoryStore, ObjectStore};
 use snowmelt_runtime::Clock;
@@ -34,6 +35,8 @@ pub struct Stores {
     pub bucket: OpenBucket,
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
+    /// The schema registry of this node, when it runs one.
+    pub registry: Option<Repository>,
     /// Time.
     pub clock: Clock,
 }
@@ -46,6 +49,8 @@ pub struct Backends {
     pub leases: Arc<dyn LeaseStore>,
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
+    /// The schema registry of this node, once it runs.
+    pub registry: Option<Repository>,
     /// Event loops for shard groups.
     pub arbiters: Vec<Arbiter>,
     /// Time.
@@ -77,6 +82,7 @@ impl Backends {
             streams: Arc::new(streams),
             leases: Arc::new(leases),
             warehouse,
+            registry: None,
             arbiters: (0..cores).map(|_| Arbiter::new()).collect(),
             clock,
             cluster,
@@ -93,6 +99,7 @@ impl Backends {
             leases: Arc::clone(&self.leases),
             bucket: directories(self.objects_dir.clone()),
             warehouse: self.warehouse.clone(),
+            registry: self.registry.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -104,11 +111,18 @@ impl Backends {
             collector_url,
             operator_url: Some(operator_url),
             operator_token_file: None,
+            registry_url: None,
+            registry_key_file: None,
             postgres_url: self.postgres_url.clone(),
             schema: self.schema.clone(),
             objects_dir: self.objects_dir.clone(),
             psql: self.psql(),
         }
+    }
+
+    /// The node's Postgres. Holds the password: not for logs.
+    pub fn postgres_url(&self) -> Option<&str> {
+        self.postgres_url.as_deref()
     }
 
     fn psql(&self) -> Option<Psql> {

@@ -11,6 +11,9 @@ pub fn print(plan: &Plan, run: &RunFile) {
     if let Some(url) = &run.collector_url {
         row("collector", url);
     }
+    if let Some(url) = &run.registry_url {
+        row("schemas", url);
+    }
     if let Some(url) = &run.operator_url {
         row("operator", &format!("{url}  (/health /ready /metrics /status)"));
     }

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
-use snowmelt_iglu::Resolver;
+use snowmelt_iglu::{Resolver, ResolverOptions};
 use snowmelt_leases::{Lease, Position, ShardInfo};
 use snowmelt_objects::{ObjectStore, S3LoaderConfig};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
@@ -81,7 +81,8 @@ impl ShardGroups {
         let job = match definition.work {
             Work::Enrich(work) => {
                 let config = settings::enrich_config(&work)?;
-                let resolver = settings::resolver_with(&work.resolver, clock, config.resolver.clone())?;
+                let (own, options) = (stores.registry.as_ref(), config.resolver.clone());
+                let resolver = settings::resolver_with(&work.resolver, own, clock, options)?;
                 let (enriching, enrich) = Enriching::open(config, work.enrichments.as_deref()).await?;
                 let enrich = Current::new(enrich);
                 let refreshers = Refreshers::start(&definition.name, enriching, enrich.clone(), Arc::clone(&resolver));
@@ -97,13 +98,21 @@ impl ShardGroups {
                             Ok(SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config })
                         }
                         Target::Postgres { resolver } => {
-                            Ok(SinkSetup::Tables { resolver: settings::resolver(resolver, clock)? })
+                            let resolver = settings::resolver_with(
+                                resolver,
+                                stores.registry.as_ref(),
+                                clock,
+                                ResolverOptions::default(),
+                            )?;
+                            Ok(SinkSetup::Tables { resolver })
                         }
                     })
                     .collect::<Outcome<_>>()?;
                 Job::Load { work, sinks }
             }
-            Work::Collect(_) => return Err(Trouble::user(format!("{} reads no stream", definition.name))),
+            Work::Collect(_) | Work::Registry(_) => {
+                return Err(Trouble::user(format!("{} reads no stream", definition.name)));
+            }
         };
         Ok(Self {
             application: definition.name,

@@ -7,6 +7,7 @@ mod collectors;
 pub mod enriching;
 pub mod groups;
 pub mod operator;
+pub mod registries;
 pub mod settings;
 mod signals;
 mod sinks;
@@ -28,6 +29,7 @@ use crate::definition::{OriginalCollector, Overrides, Plan, load};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
 use crate::run::groups::{ShardGroups, Tuning};
+use crate::run::registries::Registries;
 use crate::running::RunFile;
 use crate::trouble::{Outcome, Trouble};
 
@@ -48,6 +50,7 @@ pub fn run(args: &DefinitionArgs) -> Outcome {
 /// What a node has started, in the order in which it has to be stopped.
 struct Started {
     collectors: Collectors,
+    registries: Registries,
     node: Addr<Node>,
     state: watch::Receiver<NodeState>,
     operator: operator::Operator,
@@ -74,7 +77,11 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     let access = operator::access::Access::new(plan.backend.operator_token_file.as_deref())?;
     let operator_listener = operator::bind(plan.backend.operator, &access)?;
     let listeners = collectors::bind(&plan)?;
-    let backends = Backends::open(&plan, clock.clone()).await?;
+    let registry_listeners = registries::bind(&plan)?;
+    let mut backends = Backends::open(&plan, clock.clone()).await?;
+    // Before whatever resolves schemas.
+    let registries = registries::start(&plan, registry_listeners, &backends).await?;
+    backends.registry = registries.repository();
     // Before anything runs: a spool may be another process's.
     let prepared = collectors::prepare(&plan, &backends, &clock).await?;
     let tree = Tree::new();
@@ -96,9 +103,11 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
         Some(file) => Some(file.canonicalize().map_err(|error| Trouble::machine(&file.display().to_string(), error))?),
         None => None,
     };
+    run_file.registry_url = registries.url();
+    run_file.registry_key_file = registries.key_file();
     run_file.write(&plan.backend.data_dir)?;
     banner::print(&plan, &run_file);
-    Ok(Started { collectors, node, state, operator, backends })
+    Ok(Started { collectors, registries, node, state, operator, backends })
 }
 
 /// One spec a definition that reads a stream.
@@ -106,7 +115,7 @@ async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
     let arbiters: Vec<actix_rt::ArbiterHandle> = backends.arbiters.iter().map(actix_rt::Arbiter::handle).collect();
     let mut specs = Vec::new();
     for (index, definition) in plan.definitions.iter().enumerate() {
-        if matches!(definition.work, Work::Collect(_)) {
+        if matches!(definition.work, Work::Collect(_) | Work::Registry(_)) {
             continue;
         }
         // Each pipeline begins with another event loop, so that single-shard pipelines spread over all of them.
@@ -142,6 +151,7 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
     let failure = tokio::select! {
         () = signals.next() => None,
         failure = started.collectors.failed() => Some(failure),
+        failure = started.registries.failed() => Some(failure),
         failure = node_failed(&mut started.state) => Some(failure),
         failure = started.backends.failed() => Some(failure),
     };
@@ -179,8 +189,9 @@ async fn stop(mut started: Started) -> Outcome {
         }
     }
     started.operator.stop().await;
+    let registered = started.registries.stop().await;
     started.backends.close().await?;
-    collected
+    collected.and(registered)
 }
 
 async fn node_failed(state: &mut watch::Receiver<NodeState>) -> String {

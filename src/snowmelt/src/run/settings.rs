@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use snowmelt_collector::CollectorConfig;
 use snowmelt_collector::config::ConfigProblem;
 use snowmelt_enrich::{Enrich, EnrichConfig};
-use snowmelt_iglu::{Resolver, ResolverConfig, ResolverOptions};
+use snowmelt_iglu::{Connection, Repository, Resolver, ResolverConfig, ResolverOptions};
 use snowmelt_objects::S3LoaderConfig;
 use snowmelt_objects::config::LoaderFile;
 use snowmelt_protocol::badrow::Processor;
@@ -41,19 +41,37 @@ pub fn owner() -> String {
 
 /// A resolver from its `resolver.json`; paths in it are taken from the file's folder.
 pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
-    resolver_with(file, clock, ResolverOptions::default())
+    resolver_with(file, None, clock, ResolverOptions::default())
 }
 
-/// The same with what `config.hocon` says of it. Like every file of the original's, `resolver.json` may be HOCON, with
-/// values from the environment.
-pub fn resolver_with(file: &Path, clock: &Clock, options: ResolverOptions) -> Outcome<Arc<Resolver>> {
+/// The same with the registry that runs in this node after those of the file, unless the file names it itself, and with what
+/// `config.hocon` says of resolving. Like every file of the original's, `resolver.json` may be HOCON, with values from the
+/// environment.
+pub fn resolver_with(
+    file: &Path,
+    own: Option<&Repository>,
+    clock: &Clock,
+    options: ResolverOptions,
+) -> Outcome<Arc<Resolver>> {
     let document = snowmelt_enrich::config::read_hocon(file).map_err(|error| Trouble::user(explain(&error)))?;
     let wrong = |error: &dyn std::fmt::Display| Trouble::user(format!("{}: {error}", file.display()));
-    let config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
+    let mut config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
+    let known =
+        |own: &Repository| config.repositories.iter().any(|one| one.name == own.name || uri_of(one) == uri_of(own));
+    if let Some(own) = own.filter(|own| !known(own)) {
+        config.repositories.push(own.clone());
+    }
     let embedded_root = file.parent().map(Path::to_path_buf);
     let options = ResolverOptions { embedded_root, ..options };
     let resolver = Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?;
     Ok(Arc::new(resolver))
+}
+
+fn uri_of(repository: &Repository) -> Option<&str> {
+    match &repository.connection {
+        Connection::Http { uri, .. } => Some(uri.trim_end_matches('/')),
+        Connection::Embedded { .. } => None,
+    }
 }
 
 /// A resolver without registries: it knows the schemas that are built in.

@@ -1,0 +1,316 @@
+//! Which endpoint a method and a path mean (iglu-server spec, sections 1, 3 and 4).
+
+use snowmelt_iglu::SchemaVer;
+use uuid::Uuid;
+
+use super::document::Identity;
+use super::reply::Reply;
+use super::representation::Representation;
+use super::request::{is_public, parameter, segments};
+
+/// A service with a document of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// The registry.
+    Schemas,
+    /// Validation.
+    Validation,
+    /// Keys.
+    Auth,
+    /// Health and information.
+    Meta,
+    /// Drafts.
+    Drafts,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 5] = [Self::Schemas, Self::Validation, Self::Auth, Self::Meta, Self::Drafts];
+
+    /// Its segment of the path.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Schemas => "schemas",
+            Self::Validation => "validation",
+            Self::Auth => "auth",
+            Self::Meta => "meta",
+            Self::Drafts => "drafts",
+        }
+    }
+}
+
+/// Which schemas a list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// All.
+    All,
+    /// Those of a vendor.
+    Vendor(String),
+    /// Those of a name, in all models or in one.
+    Name(String, String, Option<i64>),
+}
+
+/// The identity of a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftId {
+    /// Vendor.
+    pub vendor: String,
+    /// Name.
+    pub name: String,
+    /// Format.
+    pub format: String,
+    /// Version, at least 0.
+    pub version: i32,
+}
+
+/// An endpoint with what its path and query say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// A list of schemas.
+    List(Listed, Representation),
+    /// One schema.
+    Read(Identity, Representation),
+    /// Publishes under the identity of the path.
+    Put(Identity, bool),
+    /// Publishes under the identity of the body.
+    Post(bool),
+    /// Deletes.
+    Delete(Identity),
+    /// Lints the schema in the body.
+    ValidateSchema,
+    /// Validates the data in the body.
+    ValidateInstance,
+    /// Makes a pair of keys.
+    CreateKeys,
+    /// Deletes a key.
+    DeleteKey(Uuid),
+    /// Whether the server runs.
+    Health,
+    /// Whether the database answers.
+    DatabaseHealth,
+    /// What the server is, and what the key may do.
+    ServerInfo,
+    /// Every draft.
+    ListDrafts,
+    /// One draft.
+    ReadDraft(DraftId),
+    /// Stores a draft.
+    PutDraft(DraftId, bool),
+    /// The state dump, which a server with a database does not have.
+    Debug,
+    /// The description of one service, or of all.
+    Description(Option<Service>, Text),
+}
+
+/// How a description is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// JSON.
+    Json,
+    /// The same, which is YAML too.
+    Yaml,
+}
+
+/// What [`find`] gives: the endpoint, or the answer there is without one.
+pub type Found = Result<Route, Reply>;
+
+/// Which service a path is of; its API-key layer answers before anything else. `None`: no such layer.
+#[must_use]
+pub fn service_of(path: &str) -> Option<Service> {
+    let segments = segments(path);
+    let [api, service, ..] = segments.as_slice() else { return None };
+    (api == "api").then(|| Service::ALL.into_iter().find(|known| known.name() == service)).flatten()
+}
+
+/// The endpoint of a request.
+///
+/// # Errors
+/// The answer to a request that means none.
+pub fn find(method: &str, path: &str, query: &str, debug: bool) -> Found {
+    let segments = segments(path);
+    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["api", "openapi.json"] => only_get(method, Route::Description(None, Text::Json)),
+        ["api", "debug"] | ["api", "debug", ""] if debug => only_get(method, Route::Debug),
+        ["api", service, rest @ ..] => {
+            let Some(service) = Service::ALL.into_iter().find(|known| known.name() == *service) else {
+                return Err(Reply::no_endpoint());
+            };
+            // An `OPTIONS` that asks for nothing that CORS knows.
+            if method == "OPTIONS" {
+                return Err(Reply::unknown_path());
+            }
+            let description = |text| Route::Description(Some(service), text);
+            match (rest, service) {
+                (["swagger.json"], _) if method == "GET" => Ok(description(Text::Json)),
+                (["swagger.yaml"], _) if method == "GET" => Ok(description(Text::Yaml)),
+                (rest, Service::Schemas) => schemas(method, rest, query),
+                (rest, Service::Validation) => validation(method, rest),
+                (rest, Service::Auth) => auth(method, rest, query),
+                (rest, Service::Meta) => meta(method, rest),
+                (rest, Service::Drafts) => drafts(method, rest, query),
+            }
+        }
+        _ => Err(Reply::no_endpoint()),
+    }
+}
+
+fn only_get(method: &str, route: Route) -> Found {
+    if method == "GET" { Ok(route) } else { Err(Reply::not_allowed(method, "GET")) }
+}
+
+fn schemas(method: &str, rest: &[&str], query: &str) -> Found {
+    let listed = |listed| Ok(Route::List(listed, representation(query, Representation::Uri)?));
+    match (method, rest) {
+        ("GET", [] | [""]) => listed(Listed::All),
+        ("POST", [] | [""]) => Ok(Route::Post(is_public(query)?)),
+        (_, [] | [""]) => Err(Reply::not_allowed(method, "GET, POST")),
+        ("GET", [vendor]) => listed(Listed::Vendor((*vendor).to_owned())),
+        ("GET", [vendor, name]) => listed(Listed::Name((*vendor).to_owned(), (*name).to_owned(), None)),
+        (_, [_] | [_, _]) => Err(Reply::not_allowed(method, "GET")),
+        (_, [_, _, _, ""]) => {
+            let message = "Version cannot be empty, should be model to get SchemaList or full SchemaVer";
+            Err(Reply::message(404, message))
+        }
+        ("GET", [vendor, name, "jsonschema", model]) if model.parse::<i32>().is_ok() => {
+            let model = model.parse::<i32>().ok().map(i64::from);
+            listed(Listed::Name((*vendor).to_owned(), (*name).to_owned(), model))
+        }
+        ("GET" | "PUT" | "DELETE", [vendor, name, format, version]) => {
+            let version = version_of(version)?;
+            let (vendor, name, format) = ((*vendor).to_owned(), (*name).to_owned(), (*format).to_owned());
+            let identity = Identity { vendor, name, format, version };
+            match method {
+                "GET" => Ok(Route::Read(identity, representation(query, Representation::Canonical)?)),
+                "PUT" => Ok(Route::Put(identity, is_public(query)?)),
+                _ => Ok(Route::Delete(identity)),
+            }
+        }
+        (_, [_, _, _, _]) => Err(Reply::not_allowed(method, "PUT")),
+        ("POST", ["validate", _, _, "jsonschema", version]) => {
+            version_of(version)?;
+            Ok(Route::ValidateSchema)
+        }
+        (_, ["validate", _, _, "jsonschema", _]) => Err(Reply::not_allowed(method, "POST")),
+        _ => Err(Reply::unknown_path()),
+    }
+}
+
+fn version_of(text: &str) -> Result<SchemaVer, Reply> {
+    text.parse()
+        .map_err(|_| Reply::bad_request(&format!("Cannot parse version part '{text}' as SchemaVer, INVALID_SCHEMAVER")))
+}
+
+fn representation(query: &str, default: Representation) -> Result<Representation, Reply> {
+    let Some(name) = parameter(query, "repr") else { return Ok(default) };
+    Representation::named(&name)
+        .ok_or_else(|| Reply::bad_request(&format!("Unknown schema representation format: '{name}'")))
+}
+
+fn validation(method: &str, rest: &[&str]) -> Found {
+    match (method, rest) {
+        ("POST", ["validate", "schema", "jsonschema"]) => Ok(Route::ValidateSchema),
+        ("POST", ["validate", "schema", format]) => {
+            Err(Reply::bad_request(&format!("Unknown schema format: '{format}'")))
+        }
+        ("POST", ["validate", "instance"]) => Ok(Route::ValidateInstance),
+        (_, ["validate", "schema", _] | ["validate", "instance"]) => Err(Reply::not_allowed(method, "POST")),
+        _ => Err(Reply::unknown_path()),
+    }
+}
+
+fn auth(method: &str, rest: &[&str], query: &str) -> Found {
+    match (method, rest) {
+        ("POST", ["keygen"]) => Ok(Route::CreateKeys),
+        ("DELETE", ["keygen"]) => {
+            let key = parameter(query, "key").ok_or_else(|| Reply::bad_request("Missing query param: key"))?;
+            let uuid = (key.len() == 36).then(|| Uuid::try_parse(&key).ok()).flatten();
+            uuid.map(Route::DeleteKey).ok_or_else(|| Reply::bad_request(&format!("Invalid uuid format: {key}")))
+        }
+        (_, ["keygen"]) => Err(Reply::not_allowed(method, "DELETE, POST")),
+        _ => Err(Reply::unknown_path()),
+    }
+}
+
+fn meta(method: &str, rest: &[&str]) -> Found {
+    match rest {
+        ["health"] => only_get(method, Route::Health),
+        ["health", "db"] => only_get(method, Route::DatabaseHealth),
+        ["server"] => only_get(method, Route::ServerInfo),
+        _ => Err(Reply::unknown_path()),
+    }
+}
+
+fn drafts(method: &str, rest: &[&str], query: &str) -> Found {
+    match (method, rest) {
+        ("GET", [] | [""]) => Ok(Route::ListDrafts),
+        (_, [] | [""]) => Err(Reply::not_allowed(method, "GET")),
+        ("GET" | "PUT", [vendor, name, format, version]) => {
+            let number: i32 =
+                version.parse().map_err(|_| Reply::bad_request(&format!("{version} is not an integer")))?;
+            if number < 0 {
+                return Err(Reply::bad_request(&format!("{version} is negative")));
+            }
+            let (vendor, name, format) = ((*vendor).to_owned(), (*name).to_owned(), (*format).to_owned());
+            let id = DraftId { vendor, name, format, version: number };
+            if method == "GET" { Ok(Route::ReadDraft(id)) } else { Ok(Route::PutDraft(id, is_public(query)?)) }
+        }
+        (_, [_, _, _, _]) => Err(Reply::not_allowed(method, "GET, PUT")),
+        _ => Err(Reply::unknown_path()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(method: &str, target: &str) -> Result<Route, (u16, String)> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        find(method, path, query, false)
+            .map_err(|reply| (reply.status, String::from_utf8_lossy(&reply.body).into_owned()))
+    }
+
+    #[test]
+    fn a_number_is_a_model_and_everything_else_a_version() {
+        let list = |model| Listed::Name("com.acme".into(), "e".into(), model);
+        let uri = Representation::Uri;
+        assert_eq!(answer("GET", "/api/schemas/com.acme/e/jsonschema/1"), Ok(Route::List(list(Some(1)), uri)));
+        assert_eq!(answer("GET", "/api/schemas/com.acme/e/jsonschema/-1"), Ok(Route::List(list(Some(-1)), uri)));
+        assert_eq!(answer("GET", "/api/schemas/com.acme/e/avro/1").unwrap_err().0, 400);
+        assert_eq!(
+            answer("GET", "/api/schemas/com.acme/"),
+            Ok(Route::List(Listed::Name("com.acme".into(), String::new(), None), uri))
+        );
+        assert_eq!(answer("GET", "/api/schemas/com.acme/e/jsonschema/").unwrap_err().0, 404);
+        assert_eq!(answer("GET", "/api/schemas/"), Ok(Route::List(Listed::All, uri)));
+    }
+
+    #[test]
+    fn methods_and_paths_that_mean_nothing_are_told() {
+        let message = |text: &str| format!("{{\"message\":\"{text}\"}}");
+        for (method, target, status, text) in [
+            ("GET", "/boom", 404, "The endpoint does not exist"),
+            ("GET", "/api/debug", 404, "The endpoint does not exist"),
+            ("GET", "/api/meta/nothing", 404, ""),
+            ("GET", "/api/schemas/a/b/c", 404, ""),
+            ("OPTIONS", "/api/schemas", 404, ""),
+            ("HEAD", "/api/schemas/v", 405, "HEAD not allowed. Defined methods: GET\\n"),
+            ("POST", "/api/schemas/v/n/jsonschema/1-0-0", 405, "POST not allowed. Defined methods: PUT\\n"),
+            ("PUT", "/api/schemas", 405, "PUT not allowed. Defined methods: GET, POST\\n"),
+            ("POST", "/api/validation/validate/schema/avro", 400, "Unknown schema format: 'avro'"),
+            ("GET", "/api/schemas/v/n/jsonschema/1-0-0?repr=foo", 400, "Unknown schema representation format: 'foo'"),
+            ("PUT", "/api/drafts/v/n/jsonschema/x", 400, "x is not an integer"),
+            ("DELETE", "/api/auth/keygen", 400, "Missing query param: key"),
+        ] {
+            assert_eq!(answer(method, target), Err((status, message(text))), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn services_have_a_key_layer_and_nothing_else_has() {
+        assert_eq!(service_of("/api/schemas/x"), Some(Service::Schemas));
+        assert_eq!(service_of("/api/debug"), None);
+        assert_eq!(service_of("/static/x"), None);
+    }
+}

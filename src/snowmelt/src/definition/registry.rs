@@ -1,0 +1,101 @@
+//! `[iglu]`: a schema registry.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use snowmelt_iglu_server::{ServerConfig, WebHook};
+
+use super::build::Table;
+use super::model::Registry;
+use super::problem::Problem;
+
+/// The registry of a checked section.
+pub(super) fn registry(table: &Table<'_>, problems: &mut Vec<Problem>) -> Registry {
+    let database = match table.text("database").as_deref() {
+        None | Some("backend") => None,
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Some(url.to_owned()),
+        Some(_) => {
+            // The value may hold a password: it is not shown.
+            problems.push(table.hidden_problem("database", "has to be `backend` or a postgres:// URL"));
+            None
+        }
+    };
+    let (super_key_file, super_key_env) = (table.path("super_key_file"), table.text("super_key_env"));
+    if super_key_file.is_some() && super_key_env.is_some() {
+        problems.push(table.problem("super_key_env", "give super_key_file or super_key_env, not both"));
+    }
+    let default = ServerConfig::default();
+    let server = ServerConfig {
+        super_key: None,
+        patches_allowed: table.bool("patches_allowed", default.patches_allowed),
+        debug: table.bool("debug", default.debug),
+        max_json_depth: table.int("max_json_depth", default.max_json_depth),
+        max_payload_bytes: table.bytes("max_payload_size", default.max_payload_bytes),
+        web_hooks: web_hooks(table, problems),
+        base_url: table.text("base_url").unwrap_or_default(),
+        hsts: table.get("hsts").map(|_| table.duration("hsts", Duration::ZERO)),
+        cache_bytes: table.bytes("cache", default.cache_bytes),
+        check_every: table.duration("check_every", default.check_every),
+        workers: table.int("workers", default.workers),
+        max_connections: table.int("max_connections", default.max_connections),
+        idle_timeout: table.duration("idle_timeout", default.idle_timeout),
+        pre_termination_period: table.duration("pre_termination_period", Duration::ZERO),
+        pre_termination_unhealthy: table.bool("pre_termination_unhealthy", default.pre_termination_unhealthy),
+        ..default
+    };
+    Registry {
+        listen: table.address("listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081))),
+        database,
+        schema: table.text("schema").unwrap_or_else(|| "public".to_owned()),
+        connections: u32::try_from(table.int("connections", 6)).unwrap_or(6),
+        super_key_file,
+        super_key_env,
+        server,
+    }
+}
+
+fn web_hooks(table: &Table<'_>, problems: &mut Vec<Problem>) -> Vec<WebHook> {
+    let Some(given) = table.get("web_hooks").and_then(Value::as_object) else { return Vec::new() };
+    let mut hooks = Vec::new();
+    for (name, given) in given {
+        match web_hook(given) {
+            Some(hook) => hooks.push(hook),
+            None => {
+                let message = "has to be a table with uri = \"https://...\", and maybe vendor_prefixes = [\"com.acme\"] and use_post = true";
+                problems.push(table.hidden_problem(&format!("web_hooks.{name}"), message));
+            }
+        }
+    }
+    hooks
+}
+
+fn web_hook(given: &Value) -> Option<WebHook> {
+    let members = given.as_object()?;
+    let known = |name: &String| matches!(name.as_str(), "uri" | "vendor_prefixes" | "use_post");
+    if !members.keys().all(known) {
+        return None;
+    }
+    let uri = members.get("uri")?.as_str().filter(|uri| uri.starts_with("http://") || uri.starts_with("https://"))?;
+    let prefixes = match members.get("vendor_prefixes") {
+        None => Vec::new(),
+        Some(given) => given.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+    };
+    let use_post = members.get("use_post").map_or(Some(false), Value::as_bool)?;
+    Some(WebHook { uri: uri.to_owned(), vendor_prefixes: prefixes, use_post })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_hook_has_an_address_and_nothing_unknown() {
+        let hook = web_hook(&json!({"uri": "https://x/h", "vendor_prefixes": ["com.acme"]})).unwrap();
+        assert_eq!((hook.vendor_prefixes.len(), hook.use_post), (1, false));
+        for wrong in [json!({}), json!({"uri": "ftp://x"}), json!({"uri": "https://x", "post": true}), json!(1)] {
+            assert!(web_hook(&wrong).is_none(), "{wrong}");
+        }
+    }
+}
