@@ -5,6 +5,7 @@ mod browser;
 mod definitions;
 mod escalation;
 mod mistakes;
+mod registry;
 mod replay;
 mod restart;
 mod trackers;
