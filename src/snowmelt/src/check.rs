@@ -225,7 +225,9 @@ fn needs(plan: &Plan) -> Vec<String> {
     }
     needs.push(format!("to listen on {} (operator API)", plan.backend.operator));
     let streams: Vec<String> = plan.streams.iter().map(|(name, shards)| format!("{name} ({shards})")).collect();
-    needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
+    if !streams.is_empty() {
+        needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
+    }
     needs.push(format!("leases and checkpoints in {data}/leases"));
     if plan.definitions.iter().any(has_objects) {
         needs.push(format!("objects in {data}/objects"));

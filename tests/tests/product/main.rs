@@ -7,6 +7,7 @@ mod escalation;
 mod mistakes;
 mod original;
 mod outages;
+mod registry;
 mod replay;
 mod restart;
 mod trackers;

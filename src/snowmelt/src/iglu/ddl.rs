@@ -10,10 +10,13 @@ use super::args::DdlArgs;
 use super::files;
 use crate::trouble::{Outcome, Trouble};
 
+/// All versions of a model, in order.
+type Versions<'f> = Vec<(SchemaKey, &'f Value)>;
+
 /// Prints the statements that make the tables, one for each model.
 pub(super) fn ddl(args: &DdlArgs) -> Outcome {
     let folder = files::read(&args.paths)?;
-    let mut models: BTreeMap<(&str, &str, u32), Vec<(SchemaKey, &Value)>> = BTreeMap::new();
+    let mut models: BTreeMap<(&str, &str, u32), Versions<'_>> = BTreeMap::new();
     for (key, found) in folder.schemas.iter().filter(|(key, _)| key.format() == "jsonschema") {
         let model = (key.vendor(), key.name(), key.version().model);
         models.entry(model).or_default().push((key.clone(), &found.document));
