@@ -82,7 +82,8 @@ impl Place {
 
     /// Starts the quick start on free ports and waits until its collector answers. May be called again after a stop.
     pub async fn start(&self, more: &[&str]) -> Result<Pipeline> {
-        self.start_definition("pipelines/quickstart.toml", more, Vec::new()).await
+        let registry = ["--set", "iglu.listen=127.0.0.1:0"];
+        self.start_definition("pipelines/quickstart.toml", &[&registry[..], more].concat(), Vec::new()).await
     }
 
     /// Starts a definition with a collector in the same way, with more in its environment.
@@ -98,7 +99,6 @@ impl Place {
             .args(["run", definition, "--data-dir"])
             .arg(self.data())
             .args(["--set", "collector.listen=127.0.0.1:0", "--set", "backend.operator=127.0.0.1:0"])
-            .args(["--set", "iglu.listen=127.0.0.1:0"])
             .args(more)
             .envs(environment)
             .current_dir(root())
