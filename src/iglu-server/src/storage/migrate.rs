@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use snowmelt_iglu::{SchemaKey, SchemaVer, schema_key_of};
 use sqlx::{PgConnection, Row};
 
+use super::publish::numbers;
 use super::{Storage, StorageError, while_};
 use crate::core::publish::{Candidate, Existing, decide};
 use crate::core::representation::members_of;
@@ -173,9 +174,7 @@ async fn insert_schema(
     key: &SchemaKey,
     body: &str,
 ) -> Result<(), sqlx::Error> {
-    let version = key.version();
-    let [model, revision, addition] =
-        [version.model, version.revision, version.addition].map(|part| i32::try_from(part).unwrap_or(i32::MAX));
+    let [model, revision, addition] = numbers(key.version());
     sqlx::query(
         "INSERT INTO iglu_schemas
              (vendor, name, format, model, revision, addition, created_at, updated_at, is_public, body)

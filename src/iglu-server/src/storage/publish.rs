@@ -31,7 +31,7 @@ pub enum Published {
 }
 
 /// Versions as columns hold them; they fit, [`SchemaVer`] sees to it.
-fn numbers(version: SchemaVer) -> [i32; 3] {
+pub(super) fn numbers(version: SchemaVer) -> [i32; 3] {
     [version.model, version.revision, version.addition].map(|part| i32::try_from(part).unwrap_or(i32::MAX))
 }
 
