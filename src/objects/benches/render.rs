@@ -78,13 +78,7 @@ fn config(compression: &str, partition_by: &str) -> S3LoaderConfig {
 
 fn bench_render(bencher: divan::Bencher<'_, '_>, config: &S3LoaderConfig) {
     let records: Vec<&[u8]> = EVENTS.iter().map(Vec::as_slice).collect();
-    let batch = Batch {
-        shard: "shardId-000000000000",
-        first_sequence: "1",
-        last_sequence: "2",
-        first_arrived_ms: 1_709_629_687_250,
-        records: &records,
-    };
+    let batch = Batch { shard: "shardId-000000000000", first_sequence: "1", last_sequence: "2", records: &records };
     bencher.counter(plain_bytes()).bench(|| render(&batch, config, 1_709_629_687_250));
 }
 

@@ -14,11 +14,12 @@ pub mod grouping;
 pub mod keys;
 pub mod metrics;
 pub mod render;
+pub mod s3;
 pub mod schema;
 pub mod store;
 pub mod unpack;
 
-pub use buffering::{Buffer, BufferRules};
+pub use buffering::{Buffer, BufferRules, PackRatio};
 pub use config::{ConfigError, Line, LoaderFile, Naming, PartitionBy, Purpose, S3LoaderConfig, StartPosition};
 pub use directory::DirectoryStore;
 pub use framing::Framing;

@@ -146,13 +146,7 @@ fn resolved(vector: &Value, file: &Value) -> Result<S3LoaderConfig, String> {
 }
 
 fn rendered(config: &S3LoaderConfig, records: &[&[u8]], first: &str, last: &str, now_ms: i64) -> Rendered {
-    let batch = Batch {
-        shard: "shardId-000000000000",
-        first_sequence: first,
-        last_sequence: last,
-        first_arrived_ms: 0,
-        records,
-    };
+    let batch = Batch { shard: "shardId-000000000000", first_sequence: first, last_sequence: last, records };
     render(&batch, config, now_ms)
 }
 
@@ -381,7 +375,7 @@ fn buffering(vector: &Value) -> Outcome {
             let at = number(&delivery["at_ms"]) as i64;
             if buffer.add(number(&delivery["records"]), number(&delivery["bytes"]), at) {
                 flushed.push(call + 1);
-                buffer.flushed(None, at);
+                buffer.flushed(at);
             }
         }
         return equal(json!(flushed), expect["flush_after_call"].clone());
@@ -402,7 +396,7 @@ fn buffering(vector: &Value) -> Outcome {
         let (at, after) = (number(&chunk["at_ms"]) as i64, number(&chunk["compressed_total_after"]));
         if buffer.add(1, after - total, at) {
             emitted.push(at);
-            buffer.flushed(None, at);
+            buffer.flushed(at);
         }
         total = after;
     }

@@ -7,6 +7,7 @@ mod build;
 pub mod keys;
 pub mod load;
 pub mod model;
+mod objects;
 mod original;
 pub mod problem;
 mod registry;

@@ -1,0 +1,177 @@
+//! `[[sink]]` of kind s3: the loader's configuration in the original's form, and where its objects are kept.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use snowmelt_objects::LoaderFile;
+use snowmelt_objects::s3::{Encryption, S3Options};
+
+use super::build::{Table, batch};
+use super::model::{BatchLimits, Gather, ObjectPlace, Objects, Purpose};
+use super::problem::Problem;
+
+/// Keys that say what `settings` says.
+const IN_SETTINGS: [&str; 14] = [
+    "purpose",
+    "prefix",
+    "partition",
+    "bucket",
+    "name_prefix",
+    "naming",
+    "partition_by",
+    "compression",
+    "compression_level",
+    "retry_for",
+    "max_bytes",
+    "max_records",
+    "max_age",
+    "resolver",
+];
+
+/// The sink of a checked table, with its purpose and its batches' bounds.
+pub(super) fn objects(
+    sink: &Table<'_>,
+    defaults: BatchLimits,
+    problems: &mut Vec<Problem>,
+) -> Option<(Purpose, BatchLimits, Gather, Objects)> {
+    let before = problems.len();
+    let place = place(sink, problems);
+    let (purpose, batch, gather, loader) = match sink.get("settings") {
+        Some(settings) => as_original(sink, settings, problems)?,
+        None => {
+            let (purpose, loader) = own(sink, defaults, problems)?;
+            let batch = batch(sink, defaults.max_bytes, defaults.max_records, defaults.max_age);
+            (purpose, batch, Gather::Limits(batch), loader)
+        }
+    };
+    let retry_for_ms = sink.get("retry_for").map(|_| sink.duration("retry_for", Duration::ZERO).as_millis() as u64);
+    let objects = Objects { loader, retry_for_ms, place };
+    (problems.len() == before).then_some((purpose, batch, gather, objects))
+}
+
+/// The keys of a definition, as a file of generation 2.x would say them.
+fn own(sink: &Table<'_>, defaults: BatchLimits, problems: &mut Vec<Problem>) -> Option<(Purpose, Value)> {
+    let mut need = |name: &str, why: &str| {
+        let text = sink.text(name);
+        if text.is_none() {
+            problems.push(sink.problem(name, format!("is missing: {why}")));
+        }
+        text
+    };
+    let bucket = sink.text("bucket");
+    let prefix = match &bucket {
+        Some(_) => sink.text("prefix").unwrap_or_default(),
+        None => need("prefix", "where objects go, or bucket, for a bucket of S3")?,
+    };
+    let purpose = Purpose::parse(&need("purpose", "what the source holds: raw, enriched or bad")?);
+    let name = match purpose {
+        Purpose::Raw => "RAW",
+        Purpose::Enriched => "ENRICHED_EVENTS",
+        Purpose::Bad => "SELF_DESCRIBING",
+    };
+    let path = bucket.map_or_else(|| prefix.clone(), |bucket| format!("{bucket}/{prefix}"));
+    let mut s3 = json!({
+        "path": path,
+        "compression": sink.text("compression").unwrap_or_else(|| "gzip".to_owned()),
+        // Not used: by default a store is waited for without end.
+        "maxTimeout": 0,
+    });
+    for (key, name) in [("partition", "partitionFormat"), ("name_prefix", "filenamePrefix")] {
+        if let Some(text) = sink.text(key) {
+            s3[name] = Value::from(text);
+        }
+    }
+    let mut extras = Map::new();
+    extras.insert("naming".to_owned(), sink.text("naming").unwrap_or_else(|| "sequence".to_owned()).into());
+    let given = [("partition_by", "partitionBy"), ("compression_level", "compressionLevel")];
+    extras.extend(given.iter().filter_map(|(key, name)| Some(((*name).to_owned(), sink.get(key)?.clone()))));
+    let limits = batch(sink, defaults.max_bytes, defaults.max_records, defaults.max_age);
+    let loader = json!({
+        "purpose": name,
+        "input": { "appName": "", "streamName": "", "position": "TRIM_HORIZON", "maxRecords": 1 },
+        "output": { "s3": s3, "bad": { "streamName": "" } },
+        "buffer": {
+            "byteLimit": limits.max_bytes, "recordLimit": limits.max_records,
+            "timeLimit": limits.max_age.as_millis() as u64,
+        },
+        "snowmelt": extras,
+    });
+    Some((purpose, loader))
+}
+
+/// A configuration of the original; what belongs to reading stands elsewhere in the definition.
+fn as_original(
+    sink: &Table<'_>,
+    settings: &Value,
+    problems: &mut Vec<Problem>,
+) -> Option<(Purpose, BatchLimits, Gather, Value)> {
+    let before = problems.len();
+    for key in IN_SETTINGS.into_iter().filter(|key| sink.get(key).is_some()) {
+        problems.push(sink.problem(key, "is what `settings` says: write it there"));
+    }
+    let mut loader = settings.clone();
+    let members = loader.as_object_mut()?;
+    members.insert(
+        "input".to_owned(),
+        json!({ "appName": "", "streamName": "", "position": "TRIM_HORIZON", "maxRecords": 1 }),
+    );
+    if let Some(output) = members.get_mut("output").and_then(Value::as_object_mut) {
+        let bad = output.entry("bad").or_insert_with(|| json!({}));
+        if let Some(bad) = bad.as_object_mut() {
+            bad.insert("streamName".to_owned(), "".into());
+        }
+    }
+    // The version stands in bad rows only.
+    let config = LoaderFile::from_value(&loader).and_then(|file| file.resolve("0.0.0"));
+    match config {
+        Err(error) => {
+            let message = snowmelt_runtime::failure::explain(&error);
+            problems.push(sink.hidden_problem("settings", message));
+            None
+        }
+        Ok(_) if problems.len() > before => None,
+        Ok(config) => {
+            let purpose = match config.purpose {
+                snowmelt_objects::Purpose::Raw => Purpose::Raw,
+                snowmelt_objects::Purpose::EnrichedEvents => Purpose::Enriched,
+                snowmelt_objects::Purpose::SelfDescribing => Purpose::Bad,
+            };
+            let max_bytes = usize::try_from(config.buffer.most_bytes()).unwrap_or(usize::MAX);
+            let batch = BatchLimits { max_bytes, max_records: usize::MAX, max_age: Duration::MAX };
+            Some((purpose, batch, Gather::AsOriginal, loader))
+        }
+    }
+}
+
+fn place(sink: &Table<'_>, problems: &mut Vec<Problem>) -> ObjectPlace {
+    const OF_S3: [&str; 6] = ["endpoint", "region", "path_style", "storage_class", "encryption", "kms_key"];
+    let by_default = if sink.get("bucket").is_some() || sink.get("settings").is_some() { "s3" } else { "directory" };
+    if sink.text("store").as_deref().unwrap_or(by_default) == "directory" {
+        if sink.text("store").is_none() {
+            for key in OF_S3.into_iter().filter(|key| sink.get(key).is_some()) {
+                problems.push(sink.problem(key, "is for a bucket of S3: name it in `bucket`"));
+            }
+        }
+        return ObjectPlace::Directory;
+    }
+    let kms_key = sink.text("kms_key");
+    let encryption = match sink.text("encryption").as_deref() {
+        Some("AES256") if kms_key.is_some() => {
+            problems.push(sink.problem("kms_key", "needs encryption = \"aws:kms\""));
+            None
+        }
+        Some("AES256") => Some(Encryption::Aes256),
+        Some(_) => Some(Encryption::Kms { key: kms_key }),
+        None => kms_key.map(|key| Encryption::Kms { key: Some(key) }),
+    };
+    let endpoint = sink.text("endpoint");
+    ObjectPlace::S3(S3Options {
+        // An endpoint of one's own seldom has a name for each bucket.
+        path_style: sink.bool("path_style", endpoint.is_some()),
+        endpoint,
+        region: sink.text("region"),
+        storage_class: sink.text("storage_class"),
+        encryption,
+        ..S3Options::default()
+    })
+}
