@@ -11,7 +11,7 @@ use snowmelt_warehouse::Warehouse;
 use sqlx::AssertSqlSafe;
 
 use crate::event::Who;
-use crate::world::World;
+use crate::world::{PREFIXES, World};
 
 /// What a schedule came to, when all promises were kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,13 +55,13 @@ pub async fn records(streams: &dyn Streams, stream: &str) -> Result<Vec<Vec<Reco
     Ok(shards)
 }
 
-/// The events in objects, in the order of the objects' keys.
+/// The events in the objects of one sink, in the order of the objects' keys.
 ///
 /// # Errors
 /// When one can't be read.
-pub async fn objects(world: &World) -> Result<Vec<(String, Vec<Who>)>> {
+pub async fn objects(world: &World, prefix: &str) -> Result<Vec<(String, Vec<Who>)>> {
     let mut found = Vec::new();
-    for object in world.objects.list("", None, 100_000).await? {
+    for object in world.objects.list(&format!("{prefix}/"), None, 100_000).await? {
         let mut text = Vec::new();
         flate2::read::MultiGzDecoder::new(world.objects.get(&object.key).await?.as_ref()).read_to_end(&mut text)?;
         let events = text.split(|byte| *byte == b'\n').filter_map(Who::of_line).collect();
@@ -78,8 +78,13 @@ pub async fn complete(world: &World) -> Result<bool> {
     if rows(&world.tables).await? < u64::from(world.sent()) {
         return Ok(false);
     }
-    let seen: BTreeSet<Who> = objects(world).await?.into_iter().flat_map(|(_, events)| events).collect();
-    Ok(seen.len() >= world.sent() as usize)
+    for prefix in PREFIXES {
+        let seen: BTreeSet<Who> = objects(world, prefix).await?.into_iter().flat_map(|(_, events)| events).collect();
+        if seen.len() < world.sent() as usize {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Fails unless every promise was kept.
@@ -107,13 +112,18 @@ pub async fn check(world: &World) -> Result<Verdict> {
         bail!("{bad} bad rows of good events");
     }
 
-    let objects = objects(world).await?;
-    for (key, events) in &objects {
-        ordered(key, events.iter().copied())?;
+    for prefix in PREFIXES {
+        let objects = objects(world, prefix).await?;
+        for (key, events) in &objects {
+            ordered(key, events.iter().copied())?;
+        }
+        let told = || {
+            let sizes = objects.iter().map(|(key, events)| format!("{key}: {}", events.len()));
+            sizes.collect::<Vec<_>>().join("\n")
+        };
+        exactly_once("objects", objects.iter().flat_map(|(_, events)| events).copied(), &expected)
+            .with_context(told)?;
     }
-    exactly_once("objects", objects.iter().flat_map(|(_, events)| events).copied(), &expected).with_context(|| {
-        objects.iter().map(|(key, events)| format!("{key}: {}", events.len())).collect::<Vec<_>>().join("\n")
-    })?;
     Ok(Verdict { struck: world.struck(), restarts: 0, again: world.reads[1].again() })
 }
 
