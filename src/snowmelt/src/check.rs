@@ -12,8 +12,8 @@ use crate::definition::model::{
     Definition, Enrich, Limits, Load, LoadSink, ObjectPlace, Objects, Postgres, Purpose, Target, Work,
 };
 use crate::definition::units::show_bytes;
-use crate::definition::{OriginalCollector, Overrides, Plan, load};
-use crate::run::{enriching, settings};
+use crate::definition::{Overrides, Plan, load_with};
+use crate::run::{enriching, originals, settings};
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -21,13 +21,13 @@ pub fn check(args: &CheckArgs) -> Outcome {
     if args.keys {
         print!("{}", all_keys());
     }
-    if args.files.is_empty() && args.collector_config.is_none() {
+    if args.files.is_empty() && args.collector_config.is_none() && args.s3_loader_config.is_empty() {
         return Ok(());
     }
     let overrides = Overrides::new(std::env::vars(), &args.sets)?;
-    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
-    let plan = load(&args.files, original.as_ref(), &overrides)?;
-    for note in original.iter().flat_map(OriginalCollector::notes) {
+    let originals = originals(args.collector_config.as_deref(), &args.s3_loader_config)?;
+    let plan = load_with(&args.files, &originals, &overrides)?;
+    for note in originals.notes() {
         eprintln!("note: {note}");
     }
     for definition in &plan.definitions {

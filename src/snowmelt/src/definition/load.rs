@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::keys;
 use super::model::Plan;
 use super::original::OriginalCollector;
+use super::original_s3::OriginalS3Loader;
 use super::problem::{Problem, nearest};
 use super::verify::{beside, verify};
 use super::{build, units};
@@ -78,23 +79,50 @@ struct Loaded {
     sections: Vec<String>,
 }
 
-/// Loads the named files and all that they include. The settings of `original` replace those of their collector; when they have
-/// none it is a definition beside them.
+/// Configurations of the original that are run as they are.
+#[derive(Debug, Default)]
+pub struct Originals {
+    /// The collector's: its settings replace those of the definitions' collector; when they have none it is a definition beside
+    /// them.
+    pub collector: Option<OriginalCollector>,
+    /// S3 loaders', each a definition beside the others.
+    pub s3_loaders: Vec<OriginalS3Loader>,
+}
+
+impl Originals {
+    /// What their writers should know: keys that do nothing here.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let loaders = self.s3_loaders.iter().flat_map(OriginalS3Loader::notes);
+        self.collector.iter().flat_map(OriginalCollector::notes).chain(loaders)
+    }
+}
+
+/// [`load_with`] without configurations of the original.
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load(files: &[PathBuf], overrides: &Overrides) -> Result<Plan, Vec<Problem>> {
+    load_with(files, &Originals::default(), overrides)
+}
+
+/// Loads the named files and all that they include, and configurations of the original.
 ///
 /// # Errors
 /// Every mistake that was found, in the order of the files.
-pub fn load(
-    files: &[PathBuf],
-    original: Option<&OriginalCollector>,
-    overrides: &Overrides,
-) -> Result<Plan, Vec<Problem>> {
+pub fn load_with(files: &[PathBuf], originals: &Originals, overrides: &Overrides) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     for file in files {
         read(file, true, 0, &mut loaded, &mut problems);
     }
-    if let Some(original) = original {
+    if let Some(original) = &originals.collector {
         take_over(original, &mut loaded, &mut problems);
+    }
+    for original in &originals.s3_loaders {
+        let sections = ["name", "source", "sink", "bad"].map(str::to_owned).to_vec();
+        let (path, text, name) = (original.file().to_owned(), original.definition(), Some(original.name().to_owned()));
+        let root = loaded.is_empty();
+        loaded.push(Loaded { path, text, root, name, sections });
     }
     let assigned = assign(&loaded, overrides, &mut problems);
     let mut documents = Vec::new();
@@ -271,6 +299,7 @@ fn scalar(text: &str) -> config::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::model::Start;
 
     fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
         let path = dir.join(name);
@@ -289,9 +318,12 @@ mod tests {
         let environment = [("SNOWMELT__S3_B__SOURCE__MAX_RECORDS".to_owned(), "7".to_owned())];
         let sets = ["source.start=latest".to_owned(), "backend.data_dir=/tmp/y".to_owned()];
         let overrides = Overrides::new(environment.into_iter(), &sets).unwrap();
-        let plan = load(&[root], None, &overrides).unwrap();
+        let plan = load(&[root], &overrides).unwrap();
         let sources: Vec<_> = plan.definitions.iter().filter_map(|d| d.source()).collect();
-        assert_eq!(sources.iter().map(|s| (s.latest, s.max_records)).collect::<Vec<_>>(), [(true, 1000), (true, 7)]);
+        assert_eq!(
+            sources.iter().map(|s| (s.start, s.max_records)).collect::<Vec<_>>(),
+            [(Start::Latest, 1000), (Start::Latest, 7)]
+        );
         assert_eq!(plan.backend.data_dir, Path::new("/tmp/y"));
     }
 
@@ -300,7 +332,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let broken = write(dir.path(), "broken.toml", "name = \"x\"\n[source\n");
         let overrides = Overrides::new(std::iter::empty(), &["sorce.start=latest".to_owned()]).unwrap();
-        let problems = load(&[dir.path().join("none.toml"), broken], None, &overrides).unwrap_err();
+        let problems = load(&[dir.path().join("none.toml"), broken], &overrides).unwrap_err();
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert!(texts[0].contains("none.toml: can't be read"), "{texts:?}");
         assert!(texts[1].contains("broken.toml: line 2"), "{texts:?}");

@@ -9,12 +9,14 @@ pub mod load;
 pub mod model;
 mod objects;
 mod original;
+mod original_s3;
 pub mod problem;
 mod registry;
 pub mod units;
 pub mod verify;
 
-pub use load::{Overrides, load};
+pub use load::{Originals, Overrides, load, load_with};
 pub use model::Plan;
 pub use original::OriginalCollector;
+pub use original_s3::OriginalS3Loader;
 pub use problem::Problem;

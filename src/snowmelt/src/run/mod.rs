@@ -13,6 +13,7 @@ pub mod settings;
 mod signals;
 mod sinks;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::cli::DefinitionArgs;
 use crate::definition::model::{Definition, Work};
-use crate::definition::{OriginalCollector, Overrides, Plan, load};
+use crate::definition::{OriginalCollector, OriginalS3Loader, Originals, Overrides, Plan, load_with};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
 use crate::run::groups::{ShardGroups, Tuning};
@@ -40,12 +41,20 @@ pub fn run(args: &DefinitionArgs) -> Outcome {
     if let Some(data_dir) = &args.data_dir {
         overrides.push("backend.data_dir", data_dir.display().to_string(), "--data-dir");
     }
-    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
-    let plan = load(&args.files, original.as_ref(), &overrides)?;
-    for note in original.iter().flat_map(OriginalCollector::notes) {
+    let originals = originals(args.collector_config.as_deref(), &args.s3_loader_config)?;
+    let plan = load_with(&args.files, &originals, &overrides)?;
+    for note in originals.notes() {
         tracing::warn!("{note}");
     }
     actix_rt::System::new().block_on(node(plan))
+}
+
+/// Configurations of the original that the command line names.
+pub fn originals(collector: Option<&Path>, s3_loaders: &[PathBuf]) -> Outcome<Originals> {
+    Ok(Originals {
+        collector: collector.map(OriginalCollector::read).transpose()?,
+        s3_loaders: s3_loaders.iter().map(|file| OriginalS3Loader::read(file)).collect::<Outcome<_>>()?,
+    })
 }
 
 /// What a node has started, in the order in which it has to be stopped.
