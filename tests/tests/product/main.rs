@@ -5,6 +5,7 @@ mod browser;
 mod definitions;
 mod escalation;
 mod mistakes;
+mod objects;
 mod original;
 mod outages;
 mod registry;
