@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use snowmelt_objects::framing::Encoder;
 use snowmelt_objects::{self as objects, PackRatio, Rendered, S3LoaderConfig};
 use snowmelt_runtime::{Ack, Batch, Cut, Failure, Port, SinkIntents, Stage, StageContext, Weighted};
 use snowmelt_streams::{Origin, Record};
@@ -40,20 +41,22 @@ pub struct Packer {
     config: Arc<S3LoaderConfig>,
     intents: SinkIntents,
     ratio: PackRatio,
+    /// Away while it is at work.
+    encoder: Option<Encoder>,
     out: Port<Packed>,
 }
 
 impl Packer {
     /// A packer by the rules of `config`. `ratio` is told how well batches pack.
     pub const fn new(config: Arc<S3LoaderConfig>, intents: SinkIntents, ratio: PackRatio, out: Port<Packed>) -> Self {
-        Self { config, intents, ratio, out }
+        Self { config, intents, ratio, encoder: None, out }
     }
 }
 
-fn render(records: &[Record], cut: &Cut, shard: &str, config: &S3LoaderConfig) -> Rendered {
+fn render(encoder: &mut Encoder, records: &[Record], cut: &Cut, shard: &str, config: &S3LoaderConfig) -> Rendered {
     let payloads: Vec<&[u8]> = records.iter().map(|record| record.data.as_ref()).collect();
     let batch = objects::Batch { shard, first_sequence: &cut.first, last_sequence: &cut.last, records: &payloads };
-    objects::render(&batch, config, cut.at_ms)
+    objects::render_with(encoder, &batch, config, cut.at_ms)
 }
 
 #[async_trait(?Send)]
@@ -73,7 +76,10 @@ impl Stage for Packer {
         let cut = Cut { first, last, at_ms };
         let (config, shard, of) = (Arc::clone(&self.config), cx.group().shard.clone(), cut.clone());
         // The records go with it: nothing holds them while their objects are put.
-        let rendered = cx.cores().run(move || render(&items, &of, &shard, &config)).await?;
+        let mut encoder = self.encoder.take().unwrap_or_else(|| Encoder::new(config.framing));
+        let work = move || (render(&mut encoder, &items, &of, &shard, &config), encoder);
+        let (rendered, encoder) = cx.cores().run(work).await?;
+        self.encoder = Some(encoder);
         self.ratio.learn(bytes as u64, rendered.object_bytes());
         self.out.send(Packed { rendered, cut, origin, arrived_ms, records, ack }, cx).await
     }

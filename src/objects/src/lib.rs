@@ -24,5 +24,5 @@ pub use config::{ConfigError, Line, LoaderFile, Naming, PartitionBy, Purpose, S3
 pub use directory::DirectoryStore;
 pub use framing::Framing;
 pub use keys::KeyPattern;
-pub use render::{Batch, Object, Rendered, render};
+pub use render::{Batch, Object, Rendered, render, render_with};
 pub use store::{Headers, ObjectInfo, ObjectStore, StoreError, check_key};

@@ -72,6 +72,11 @@ impl Rendered {
 /// Groups whose keys are equal share one object (two models of a schema under `{vendor}.{schema}`); in the original the
 /// later one replaces the earlier one, whose records are lost.
 pub fn render(batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Rendered {
+    render_with(&mut Encoder::new(config.framing), batch, config, load_ms)
+}
+
+/// [`render`] with an encoder for the configuration's framing, which goes from batch to batch.
+pub fn render_with(encoder: &mut Encoder, batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Rendered {
     let mut rendered = Rendered::default();
     let bad = &config.bad_rows;
     let unpacked = Unpacked::read(batch.records, config.unpack, bad, load_ms, &mut rendered.bad_rows);
@@ -84,7 +89,6 @@ pub fn render(batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Rende
         rendered.earliest_collector_ms =
             events.iter().filter_map(|event| event_time::of_line(event, Column::CollectorTstamp)).min();
     }
-    let mut encoder = Encoder::new(config.framing);
     for (key, members) in by_key(grouped.groups, batch, config, load_ms) {
         let encoded = encoder.encode(members.iter().map(|number| events[*number]), load_ms);
         let index = encoded.index.map(|bytes| Object {

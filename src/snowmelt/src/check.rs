@@ -51,8 +51,8 @@ fn check_enrich(work: &Enrich) -> Outcome {
 
 /// Mistakes in what a loader is told of its objects.
 fn check_load(work: &Load, file: &Path) -> Outcome {
-    let objects = work.sinks.iter().filter(|sink| matches!(sink.target, Target::S3(_)));
-    objects.map(|sink| settings::s3_loader(sink, file).map(drop)).collect()
+    let mut objects = work.sinks.iter().filter(|sink| matches!(sink.target, Target::S3(_)));
+    objects.try_for_each(|sink| settings::s3_loader(sink, file).map(drop))
 }
 
 /// The reference of all keys.

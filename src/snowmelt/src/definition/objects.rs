@@ -175,3 +175,96 @@ fn place(sink: &Table<'_>, problems: &mut Vec<Problem>) -> ObjectPlace {
         ..S3Options::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::model::{Definition, Target, Work};
+    use crate::definition::{Overrides, load};
+    use crate::run::settings;
+    use snowmelt_objects::{Framing, Naming, PartitionBy};
+
+    fn loaded(sink: &str) -> Result<Definition, Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("l.toml");
+        let text = format!(
+            "name = \"l\"\n[source]\nstream = \"s\"\n[bad]\nstream = \"bad-1\"\n[[sink]]\nkind = \"s3\"\n{sink}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let plan = load(&[file], &Overrides::default());
+        plan.map(|plan| plan.definitions[0].clone()).map_err(|problems| {
+            problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
+        })
+    }
+
+    fn objects_of(definition: &Definition) -> Objects {
+        let Work::Load(load) = &definition.work else { panic!("a loader") };
+        let Target::S3(objects) = &load.sinks[0].target else { panic!("objects") };
+        objects.clone()
+    }
+
+    #[test]
+    fn a_bucket_has_the_services_options_and_a_directory_has_none() {
+        let definition = loaded(
+            "purpose = \"enriched\"\nbucket = \"acme\"\nprefix = \"e\"\nendpoint = \"http://127.0.0.1:9000\"\nregion = \"eu-west-1\"\n\
+             storage_class = \"STANDARD_IA\"\nkms_key = \"k\"\npartition = \"{yyyy}/{mm}\"\npartition_by = \"derived_time\"\n\
+             compression = \"zstd\"\ncompression_level = 7\nretry_for = \"90s\"\nname_prefix = \"n\"\nnaming = \"original\"",
+        )
+        .unwrap();
+        let objects = objects_of(&definition);
+        let ObjectPlace::S3(options) = &objects.place else { panic!("{objects:?}") };
+        assert_eq!(
+            *options,
+            S3Options {
+                endpoint: Some("http://127.0.0.1:9000".to_owned()),
+                region: Some("eu-west-1".to_owned()),
+                path_style: true,
+                storage_class: Some("STANDARD_IA".to_owned()),
+                encryption: Some(Encryption::Kms { key: Some("k".to_owned()) }),
+                ..S3Options::default()
+            }
+        );
+        assert_eq!(objects.path(), "acme/e");
+        let Work::Load(load) = &definition.work else { panic!("a loader") };
+        let config = settings::s3_loader(&load.sinks[0], &definition.file).unwrap();
+        assert_eq!((config.keys.bucket(), config.framing), ("acme", Framing::Zstd { level: 7 }));
+        assert_eq!((config.naming, config.partition_by), (Naming::Original, PartitionBy::DerivedTime));
+        assert_eq!(config.put_retry_for_ms, Some(90_000));
+
+        let plain = loaded("purpose = \"raw\"\nprefix = \"archive/raw\"\ncompression = \"lzo\"").unwrap();
+        assert!(matches!(objects_of(&plain).place, ObjectPlace::Directory));
+        let Work::Load(load) = &plain.work else { panic!("a loader") };
+        let config = settings::s3_loader(&load.sinks[0], &plain.file).unwrap();
+        assert_eq!((config.framing, config.put_retry_for_ms), (Framing::Lzo, None));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_told_by_its_key() {
+        for (sink, told) in [
+            ("purpose = \"raw\"", "sink[0].prefix: is missing"),
+            ("prefix = \"a\"", "sink[0].purpose: is missing"),
+            ("purpose = \"raw\"\nprefix = \"a\"\nendpoint = \"http://x\"", "sink[0].endpoint: is for a bucket of S3"),
+            ("purpose = \"raw\"\nbucket = \"a\"\nencryption = \"AES256\"\nkms_key = \"k\"", "sink[0].kms_key: needs"),
+            ("settings = { purpose = \"RAW\" }", "sink[0].settings: neither output.s3"),
+            (
+                "prefix = \"a\"\nsettings = { purpose = \"ENRICHED_EVENTS\", output = { good = { path = \"s3://a\" } } }",
+                "sink[0].prefix: is what `settings` says",
+            ),
+        ] {
+            let problems = loaded(sink).unwrap_err();
+            assert!(problems.iter().any(|problem| problem.starts_with(told)), "{sink}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_shipped_loaders_only_the_one_of_bad_rows_has_a_bad_stream_of_its_own() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+        for (name, read, bad) in
+            [("s3-raw", "raw", "bad-1"), ("s3-enriched", "enriched", "bad-1"), ("s3-bad", "bad-1", "bad-2")]
+        {
+            let plan = load(&[folder.join(format!("{name}.toml"))], &Overrides::default()).unwrap();
+            let definition = &plan.definitions[0];
+            assert_eq!((definition.source().unwrap().stream.as_str(), definition.writes()), (read, vec![bad]));
+        }
+    }
+}

@@ -130,8 +130,8 @@ impl OriginalS3Loader {
         let idle = IDLE.iter().chain(&IDLE_MONITORING).map(|(key, _)| *key);
         for key in elsewhere.into_iter().chain(idle) {
             let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
-            let parts = path.split('.').filter(|part| !part.is_empty());
-            let table = parts.fold(Some(&mut settings), |value, part| value?.get_mut(part));
+            let mut parts = path.split('.').filter(|part| !part.is_empty());
+            let table = parts.try_fold(&mut settings, |value, part| value.get_mut(part));
             if let Some(Value::Object(members)) = table {
                 members.remove(name);
             }
