@@ -5,6 +5,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::{body, cross_origin};
+use crate::assets;
 use crate::core::permission::Permission;
 use crate::core::reply::Reply;
 use crate::core::route::{self, Route};
@@ -36,9 +37,10 @@ async fn prepare(
     service: &Service,
 ) -> Result<(Route, Permission, Bytes), Reply> {
     let path = request.uri().path();
-    let caller = match route::service_of(path) {
-        Some(_) => service.caller(request.headers().get(API_KEY).map(|value| value.as_bytes()))?,
-        None => Permission::anonymous(),
+    let caller = if route::takes_key(path) {
+        service.caller(request.headers().get(API_KEY).map(|value| value.as_bytes()))?
+    } else {
+        Permission::anonymous()
     };
     let route = route::find(request.method().as_str(), path, request.query_string(), service.config.debug)?;
     let body = if Service::takes_body(&route) {
@@ -54,6 +56,10 @@ fn respond(request: &HttpRequest, reply: Reply, service: &Service) -> HttpRespon
     let mut response = HttpResponse::build(status);
     cross_origin::allow_origin(&mut response, request.headers());
     common_headers(&mut response, service);
+    if reply.content_type.starts_with("text/html") {
+        response.insert_header((header::CONTENT_SECURITY_POLICY, assets::SECURITY_POLICY));
+        response.insert_header((header::REFERRER_POLICY, "no-referrer"));
+    }
     if let Some(etag) = &reply.etag {
         // What is not public depends on the key, and anything may be patched: keep it, but ask whether it is still so.
         response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
