@@ -22,6 +22,7 @@ mod service;
 pub mod storage;
 
 pub use config::{ServerConfig, WebHook};
+pub use core::catalog::Changed;
 pub use error::ServerError;
 pub use rim::serve;
 pub use storage::{Storage, StorageError, StorageOptions};

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, broadcast, watch};
 
-use crate::core::catalog::{Budget, Catalog, Entry};
+use crate::core::catalog::{Budget, Catalog, Changed, Entry};
 use crate::storage::{Storage, StorageError};
 
 /// Between two tries to listen again, at most.
@@ -24,13 +24,18 @@ pub(crate) struct Registry {
     catalog: ArcSwap<Catalog>,
     budget: Arc<Budget>,
     refreshing: Mutex<()>,
+    changes: Option<broadcast::Sender<Changed>>,
 }
 
 impl Registry {
-    /// Reads the whole picture.
-    pub(crate) async fn open(storage: Storage, cache_bytes: usize) -> Result<Self, StorageError> {
+    /// Reads the whole picture. Whoever listens to `changes` hears of each change once it shows here.
+    pub(crate) async fn open(
+        storage: Storage,
+        cache_bytes: usize,
+        changes: Option<broadcast::Sender<Changed>>,
+    ) -> Result<Self, StorageError> {
         let catalog = ArcSwap::from_pointee(storage.catalog().await?);
-        Ok(Self { storage, catalog, budget: Budget::new(cache_bytes), refreshing: Mutex::new(()) })
+        Ok(Self { storage, catalog, budget: Budget::new(cache_bytes), refreshing: Mutex::new(()), changes })
     }
 
     /// The picture of now.
@@ -42,7 +47,14 @@ impl Registry {
     pub(crate) async fn refresh(&self) -> Result<(), StorageError> {
         let _alone = self.refreshing.lock().await;
         if let Some(catalog) = self.storage.catalog_since(&self.catalog.load()).await? {
+            let changed = catalog.changed.clone();
             self.catalog.store(Arc::new(catalog));
+            if let Some(changes) = &self.changes
+                && changed != Changed::NoSchema
+            {
+                // That nobody listens is no failure.
+                drop(changes.send(changed));
+            }
         }
         Ok(())
     }

@@ -106,11 +106,25 @@ impl Entry {
 /// Entries of one vendor and name.
 type Group = Vec<Arc<Entry>>;
 
+/// What is different in a picture from the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Changed {
+    /// No schema.
+    #[default]
+    NoSchema,
+    /// Schemas of these vendors and names.
+    Names(Arc<[(String, String)]>),
+    /// Nobody knows.
+    Anything,
+}
+
 /// The picture. A new one replaces it whenever the database changed; parts that did not change are shared.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// Which state of the database it shows.
     pub version: i64,
+    /// What the change that led to it was about.
+    pub changed: Changed,
     /// By creation, then identity.
     entries: Vec<Arc<Entry>>,
     by_uri: HashMap<SchemaKey, Arc<Entry>>,

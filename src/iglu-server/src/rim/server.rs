@@ -35,7 +35,7 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let registry = Arc::new(Registry::open(storage.clone(), config.cache_bytes).await?);
+    let registry = Arc::new(Registry::open(storage.clone(), config.cache_bytes, config.changes.clone()).await?);
     let hooks = Hooks::start(config.web_hooks.clone()).map_err(ServerError::WebHooks)?;
     let (stop, stopped) = watch::channel(false);
     let following = tokio::spawn(Arc::clone(&registry).follow(config.check_every, stopped));
