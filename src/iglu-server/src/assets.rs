@@ -74,7 +74,8 @@ mod tests {
     fn the_page_loads_nothing_from_elsewhere_and_writes_no_markup() {
         for asset in ASSETS {
             let text = asset.text;
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage"] {
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage"]
+            {
                 assert!(!text.contains(forbidden), "{}: {forbidden}", asset.name);
             }
             // The name space of SVG and the addresses in explanations are no resources.

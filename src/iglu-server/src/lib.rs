@@ -11,7 +11,7 @@
 //! several on one database agree within moments.
 
 mod assets;
-mod config;
+pub mod config;
 pub mod core;
 mod description;
 mod error;

@@ -101,14 +101,26 @@ impl Registry {
     }
 
     /// Follows the database until `stop` holds true.
-    pub(crate) async fn follow(self: Arc<Self>, check_every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Failures are told to `trouble`, and their end.
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        check_every: Duration,
+        trouble: Option<watch::Sender<Option<String>>>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let tell = |now: Option<String>| {
+            if let Some(trouble) = &trouble {
+                trouble.send_if_modified(|last| std::mem::replace(last, now.clone()) != now);
+            }
+        };
         let mut wait = Duration::from_millis(200);
         loop {
             let failure = tokio::select! {
-                failure = self.follow_connection(check_every, &mut wait) => failure,
+                failure = self.follow_connection(check_every, &mut wait, || tell(None)) => failure,
                 // The sender's end is a stop too.
                 _stopped = stop.wait_for(|stop| *stop) => return,
             };
+            tell(Some(failure.to_string()));
             tracing::warn!(error = %failure, "the registry does not see changes by others; trying again");
             tokio::select! {
                 () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())) => {}
@@ -119,7 +131,7 @@ impl Registry {
     }
 
     /// Follows over one connection until something fails.
-    async fn follow_connection(&self, check_every: Duration, wait: &mut Duration) -> StorageError {
+    async fn follow_connection(&self, check_every: Duration, wait: &mut Duration, well: impl Fn()) -> StorageError {
         let mut listener = match self.storage.listen().await {
             Ok(listener) => listener,
             Err(error) => return error,
@@ -130,6 +142,7 @@ impl Registry {
                 return error;
             }
             *wait = Duration::from_millis(200);
+            well();
             // A lost connection gives `None` and is renewed by the listener; time passing is the safety check.
             match tokio::time::timeout(check_every, listener.try_recv()).await {
                 Ok(Err(source)) => return StorageError::Failed { what: "listening", source },

@@ -74,13 +74,17 @@ async fn a_schema_published_in_the_page_becomes_the_table_that_the_page_showed()
     .await?;
     let mut real = Vec::new();
     for row in &rows {
-        let (name, kind, length): (String, String, Option<String>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (name, kind, length): (String, String, Option<String>) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let kind = kind.trim_end_matches(" WITHOUT TIME ZONE").to_owned();
         let kind = length.map_or(kind.clone(), |length| format!("{kind}({length})"));
         real.push([name, kind, if row.try_get(3)? { "yes".to_owned() } else { "no".to_owned() }]);
     }
     let shown: Vec<&[String]> = seen.columns.iter().map(|row| &row[..3]).collect();
-    ensure!(shown == real.iter().map(|row| row.as_slice()).collect::<Vec<_>>(), "{shown:?} is shown, {real:?} is there");
+    ensure!(
+        shown == real.iter().map(|row| row.as_slice()).collect::<Vec<_>>(),
+        "{shown:?} is shown, {real:?} is there"
+    );
     ensure!(pipeline.interrupt().await?.code == Some(0));
     Ok(())
 }

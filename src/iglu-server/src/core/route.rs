@@ -357,7 +357,9 @@ mod tests {
     fn the_page_has_its_files_and_nothing_else() {
         let is_page = |target| matches!(answer("GET", target), Ok(Route::Page(_)));
         assert!(is_page("/") && is_page("/ui/main.js") && is_page("/static/swagger-ui/index.html"));
-        for path in ["/ui/", "/ui/../Cargo.toml", "/ui/%2e%2e/main.js", "/ui/x.js", "/static/swagger-ui/x.js", "/ui/a/b"] {
+        for path in
+            ["/ui/", "/ui/../Cargo.toml", "/ui/%2e%2e/main.js", "/ui/x.js", "/static/swagger-ui/x.js", "/ui/a/b"]
+        {
             assert_eq!(answer("GET", path).unwrap_err().0, 404, "{path}");
         }
         assert_eq!(answer("POST", "/").unwrap_err().0, 405);

@@ -91,7 +91,8 @@ impl Service {
             return Ok(None);
         }
         let text = |body| format!("{{{}}}", text_of(body));
-        let found = entries.iter().zip(&bodies).filter_map(|(entry, body)| Some((entry.key.clone(), text(body.as_ref()?))));
+        let found =
+            entries.iter().zip(&bodies).filter_map(|(entry, body)| Some((entry.key.clone(), text(body.as_ref()?))));
         Ok(Some(found.collect()))
     }
 }

@@ -59,7 +59,10 @@ async fn the_page_sees_what_its_key_may_see() {
     assert_eq!(columns.last().unwrap(), &json!({"name": "n", "type": "BIGINT", "nullable": true, "from": ["n"]}));
     assert!(shown["issues"].as_array().unwrap().iter().all(|issue| issue["level"] != "ERROR"));
     let older = server.get("/ui/schemas/com.acme/e/jsonschema/1-0-0", Some(SUPER)).await.json();
-    assert_eq!((older["supersededBy"].as_str(), older["table"]["columns"].as_array().unwrap().len()), (Some("1-0-1"), 7));
+    assert_eq!(
+        (older["supersededBy"].as_str(), older["table"]["columns"].as_array().unwrap().len()),
+        (Some("1-0-1"), 7)
+    );
 
     let compared = server.get(comparison, Some(SUPER)).await.json();
     assert_eq!(compared["versions"], json!({"older": "1-0-0", "newer": "1-0-1"}), "in order, however they are named");

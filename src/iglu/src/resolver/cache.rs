@@ -85,7 +85,13 @@ pub(super) struct Cache<V> {
 
 impl<V: Clone> Cache<V> {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, map: ArcSwap::default(), writers: Mutex::default(), forgets: AtomicU64::new(0), flights: Mutex::default() }
+        Self {
+            policy,
+            map: ArcSwap::default(),
+            writers: Mutex::default(),
+            forgets: AtomicU64::new(0),
+            flights: Mutex::default(),
+        }
     }
 
     /// An answer that is still good.

@@ -94,6 +94,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
         tree,
         streams: Arc::clone(&backends.streams),
         collectors: collectors.health(),
+        registries: registries.health(),
         metrics,
         clock,
     };

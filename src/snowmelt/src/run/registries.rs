@@ -17,6 +17,7 @@ use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Registry, Work};
 use crate::run::backends::Backends;
+use crate::run::operator::report::RegistryReport;
 use crate::trouble::{Outcome, Trouble};
 
 /// How long the registry's tables may take to be set up.
@@ -70,6 +71,23 @@ struct Running {
     key: ApiKey,
     key_file: Option<PathBuf>,
     changes: broadcast::Sender<Changed>,
+    name: String,
+    trouble: watch::Receiver<Option<String>>,
+}
+
+/// Whether registries reach their databases.
+#[derive(Clone)]
+pub struct RegistryHealth(Vec<(String, watch::Receiver<Option<String>>)>);
+
+impl RegistryHealth {
+    /// One report a registry.
+    pub fn report(&self) -> Vec<RegistryReport> {
+        let report = |(name, trouble): &(String, watch::Receiver<Option<String>>)| {
+            let reason = trouble.borrow().clone();
+            RegistryReport { registry: name.clone(), ready: reason.is_none(), reason }
+        };
+        self.0.iter().map(report).collect()
+    }
 }
 
 /// Listens for every registry of the plan, before anything else is started.
@@ -96,12 +114,18 @@ pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends
     let (stop, _) = watch::channel(false);
     let mut all = Registries { running: Vec::new(), stop, servers: JoinSet::new() };
     for ((name, registry), listener) in registries(plan).zip(listeners) {
+        registry.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let (key, key_file) = super_key(registry, &plan.backend.data_dir)?;
         let address = listener.local_addr().map_err(|error| Trouble::machine("schema registry", error))?;
         let storage = open(registry, backends).await?;
         let (changes, _) = broadcast::channel(CHANGES);
-        let config =
-            ServerConfig { super_key: Some(key), changes: Some(changes.clone()), ..registry.server.clone() };
+        let (tell, trouble) = watch::channel(None);
+        let config = ServerConfig {
+            super_key: Some(key),
+            changes: Some(changes.clone()),
+            trouble: Some(tell),
+            ..registry.server.clone()
+        };
         let mut stopped = all.stop.subscribe();
         let shutdown = async move {
             // A sender that is gone means the same as one that says stop.
@@ -110,8 +134,8 @@ pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends
             }
         };
         let name = name.to_owned();
+        all.running.push(Running { address, key, key_file, changes, name: name.clone(), trouble });
         all.servers.spawn_local(async move { (name, serve(config, storage, listener, shutdown).await) });
-        all.running.push(Running { address, key, key_file, changes });
     }
     Ok(all)
 }
@@ -139,6 +163,9 @@ fn super_key(registry: &Registry, data_dir: &Path) -> Outcome<(ApiKey, Option<Pa
         let text = std::env::var(name)
             .map_err(|_| Trouble::user(format!("environment variable {name} with the super key is not set")))?;
         return Ok((parsed(&text, &format!("environment variable {name}"))?, None));
+    }
+    if let Some(key) = registry.server.super_key {
+        return Ok((key, None));
     }
     let file = registry.super_key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
     let shown = file.display().to_string();
@@ -174,6 +201,11 @@ impl Registries {
             },
         };
         Some(OwnRegistry { repository, changes: first.changes.clone() })
+    }
+
+    /// Whether they reach their databases.
+    pub fn health(&self) -> RegistryHealth {
+        RegistryHealth(self.running.iter().map(|one| (one.name.clone(), one.trouble.clone())).collect())
     }
 
     /// Where the first one listens.
@@ -236,6 +268,7 @@ mod tests {
             super_key_file,
             super_key_env: None,
             server: ServerConfig::default(),
+            notes: Vec::new(),
         }
     }
 

@@ -311,6 +311,9 @@ mod tests {
         let inner = object(json!({"c": {"type": "null"}}), &["c"], false);
         let found = between("1-0-0", object(json!({}), &[], false), "1-0-1", object(json!({"b": inner}), &[], false));
         assert_eq!(found.needs, Some(Step::Addition));
-        assert_eq!((parent("a.b[].c"), parent("a"), parent("\"x.y\"[]"), parent("b.\"x.[y\"")), ("a.b[]", "", "\"x.y\"", "b"));
+        assert_eq!(
+            (parent("a.b[].c"), parent("a"), parent("\"x.y\"[]"), parent("b.\"x.[y\"")),
+            ("a.b[]", "", "\"x.y\"", "b")
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! What an operator can set (iglu-server spec, section 16).
 
+pub mod hocon;
+
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::core::api_key::ApiKey;
 use crate::core::catalog::Changed;
@@ -45,6 +47,8 @@ pub struct ServerConfig {
     pub pre_termination_unhealthy: bool,
     /// Where it is told which schemas changed, whoever changed them: for resolvers in the same process.
     pub changes: Option<broadcast::Sender<Changed>>,
+    /// Where it is told why the database cannot be followed, as long as it cannot.
+    pub trouble: Option<watch::Sender<Option<String>>>,
 }
 
 impl Default for ServerConfig {
@@ -67,6 +71,7 @@ impl Default for ServerConfig {
             pre_termination_period: Duration::from_secs(1),
             pre_termination_unhealthy: false,
             changes: None,
+            trouble: None,
         }
     }
 }
