@@ -72,12 +72,11 @@ impl Registry {
             return Ok(Some(body));
         }
         let Some((members, row_version)) = self.storage.body(&entry.key).await? else { return Ok(None) };
-        let body = Bytes::from(members);
         // A body that changed since the picture was made belongs to the next one.
         if row_version == entry.row_version {
-            entry.keep(body.clone(), &self.budget);
+            entry.keep(&members, &self.budget);
         }
-        Ok(Some(body))
+        Ok(Some(Bytes::from(members)))
     }
 
     /// The bodies of many schemas, in their order; `None` for those that have gone.
@@ -91,11 +90,10 @@ impl Registry {
         let place: ahash::HashMap<&str, usize> = missing.iter().map(|&at| (entries[at].key.uri(), at)).collect();
         for (key, members, row_version) in self.storage.bodies(&keys).await? {
             let Some(&at) = place.get(key.uri()) else { continue };
-            let body = Bytes::from(members);
             if row_version == entries[at].row_version {
-                entries[at].keep(body.clone(), &self.budget);
+                entries[at].keep(&members, &self.budget);
             }
-            bodies[at] = Some(body);
+            bodies[at] = Some(Bytes::from(members));
         }
         Ok(bodies)
     }

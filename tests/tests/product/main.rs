@@ -8,6 +8,7 @@ mod mistakes;
 mod original;
 mod outages;
 mod registry;
+mod registry_fuzz;
 mod registry_page;
 mod replay;
 mod restart;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::document::Identity;
 use super::reply::Reply;
 use super::representation::Representation;
-use super::request::{is_public, parameter, segments};
+use super::request::{is_public, parameter};
 use crate::assets::{Asset, asset};
 
 /// A service with a document of its own.
@@ -122,25 +122,22 @@ pub enum Text {
 /// What [`find`] gives: the endpoint, or the answer there is without one.
 pub type Found = Result<Route, Reply>;
 
-/// Whether the path lies below a layer that reads the key before anything else.
+/// Whether a path, by its [segments](super::request::segments), lies below a layer that reads the key before anything else.
 #[must_use]
-pub fn takes_key(path: &str) -> bool {
-    let segments = segments(path);
-    match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+pub fn takes_key(segments: &[&str]) -> bool {
+    match segments {
         ["api", service, ..] => Service::ALL.iter().any(|known| known.name() == *service),
         ["ui", "schemas" | "compare", ..] => true,
         _ => false,
     }
 }
 
-/// The endpoint of a request.
+/// The endpoint of a request, by its path's [segments](super::request::segments).
 ///
 /// # Errors
 /// The answer to a request that means none.
-pub fn find(method: &str, path: &str, query: &str, debug: bool) -> Found {
-    let segments = segments(path);
-    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match parts.as_slice() {
+pub fn find(method: &str, segments: &[&str], query: &str, debug: bool) -> Found {
+    match segments {
         ["api", "openapi.json"] => only_get(method, Route::Description(None, Text::Json)),
         ["api", "debug"] | ["api", "debug", ""] if debug => only_get(method, Route::Debug),
         ["api", service, rest @ ..] => {
@@ -301,11 +298,18 @@ fn drafts(method: &str, rest: &[&str], query: &str) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use super::super::request::segments;
     use super::*;
+
+    fn of<'s>(segments: &'s [Cow<'_, str>]) -> Vec<&'s str> {
+        segments.iter().map(|segment| &**segment).collect()
+    }
 
     fn answer(method: &str, target: &str) -> Result<Route, (u16, String)> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        find(method, path, query, false)
+        find(method, &of(&segments(path)), query, false)
             .map_err(|reply| (reply.status, String::from_utf8_lossy(&reply.body).into_owned()))
     }
 
@@ -347,6 +351,7 @@ mod tests {
 
     #[test]
     fn services_have_a_key_layer_and_nothing_else_has() {
+        let takes_key = |path| takes_key(&of(&segments(path)));
         assert!(takes_key("/api/schemas/x") && takes_key("/ui/schemas/a/b/jsonschema/1-0-0"));
         for path in ["/api/debug", "/static/x", "/", "/ui/main.js"] {
             assert!(!takes_key(path), "{path}");

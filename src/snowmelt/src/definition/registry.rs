@@ -127,7 +127,50 @@ fn web_hook(given: &Value) -> Option<WebHook> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::model::Work;
+    use crate::definition::{Overrides, load};
     use serde_json::json;
+
+    /// The registry of a definition with these lines in its `[iglu]`, beside a `config.hocon`.
+    fn loaded(lines: &str, config: &str) -> Result<Registry, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.hocon"), config).unwrap();
+        let file = folder.path().join("iglu.toml");
+        std::fs::write(&file, format!("name = \"iglu\"\n[iglu]\n{lines}\n")).unwrap();
+        let plan = load(&[file], None, &Overrides::default()).map_err(|trouble| format!("{trouble:?}"))?;
+        match plan.definitions.into_iter().next().map(|definition| definition.work) {
+            Some(Work::Registry(registry)) => Ok(registry),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    const CONFIG: &str = "repoServer { port = 8085, interface = \"127.0.0.1\" }
+        database { host = db, dbname = igludb, username = me, password = iglusecret, driver = x }
+        superApiKey = \"5fb4713d-73ad-4163-93a9-2b82f0177c5b\", patchesAllowed = true";
+
+    #[test]
+    fn the_originals_file_says_what_the_definition_does_not() {
+        let registry = loaded("config = \"config.hocon\"", CONFIG).unwrap();
+        assert_eq!(registry.listen.to_string(), "127.0.0.1:8085");
+        assert_eq!(registry.database.as_deref(), Some("postgres://me:iglusecret@db:5432/igludb"));
+        assert!(registry.server.patches_allowed && registry.server.super_key.is_some());
+        assert!(registry.notes.iter().any(|note| note.contains("database.driver")), "{:?}", registry.notes);
+        assert!(!format!("{:?}", registry.server).contains("5fb4713d"));
+
+        let over = "config = \"config.hocon\"\nlisten = \"127.0.0.1:1\"\ndatabase = \"backend\"\npatches_allowed = false\nsuper_key_env = \"X\"";
+        let registry = loaded(over, CONFIG).unwrap();
+        assert_eq!((registry.listen.port(), registry.database, registry.server.patches_allowed), (1, None, false));
+        assert!(registry.server.super_key.is_none(), "the key named here counts");
+        assert_eq!(loaded("", "").unwrap().listen.to_string(), "127.0.0.1:8081");
+    }
+
+    #[test]
+    fn a_mistake_in_the_originals_file_is_one_of_the_definition() {
+        let mistake = loaded("config = \"config.hocon\"", &CONFIG.replace("8085", "soon")).unwrap_err();
+        assert!(mistake.contains("iglu.config") && mistake.contains("repoServer.port has to be"), "{mistake}");
+        assert!(!mistake.contains("iglusecret"), "{mistake}");
+        assert!(loaded("config = \"nothing.hocon\"", "").unwrap_err().contains("nothing.hocon"));
+    }
 
     #[test]
     fn a_hook_has_an_address_and_nothing_unknown() {
