@@ -67,6 +67,11 @@ async fn injections_find_nothing_and_break_nothing() {
             ("DELETE", format!("/api/schemas/com.acme/{text}/jsonschema/1-0-0")),
             ("DELETE", format!("/api/auth/keygen?key={text}")),
             ("GET", format!("/static/{text}")),
+            ("GET", format!("/ui/{text}")),
+            ("GET", format!("/ui/schemas/com.acme/{text}/jsonschema/1-0-0")),
+            ("GET", format!("/ui/schemas/com.acme/e/jsonschema/{text}")),
+            ("GET", format!("/ui/compare/{text}/e/jsonschema/1-0-0/1-0-0")),
+            ("GET", format!("/ui/compare/com.acme/e/jsonschema/1-0-0/{text}")),
         ] {
             let body = if method == "PUT" { tidy().to_string() } else { String::new() };
             let length = body.len();
