@@ -32,7 +32,7 @@ install "${packages[@]}"
 
 # Installed again only when the pinned versions change.
 if ! cmp -s tests/tools/requirements.txt .tools/python/installed.txt; then
-  echo 'installing into .tools/python: the Python tracker, the analytics SDK, and an emulator of SQS'
+  echo 'installing into .tools/python: the Python tracker, the analytics SDK, an emulator of SQS, and a tester of interfaces'
   python3 -m venv --clear .tools/python || missing 'python3-venv' 'apt-get install python3-venv'
   .tools/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/tools/requirements.txt
   cp tests/tools/requirements.txt .tools/python/installed.txt

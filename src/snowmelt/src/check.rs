@@ -31,7 +31,8 @@ pub fn check(args: &CheckArgs) -> Outcome {
         match &definition.work {
             Work::Collect(collect) => drop(settings::collector(collect)?),
             Work::Enrich(work) => check_enrich(work)?,
-            Work::Load(_) | Work::Registry(_) => {}
+            Work::Registry(registry) => registry.notes.iter().for_each(|note| eprintln!("note: {note}")),
+            Work::Load(_) => {}
         }
     }
     print!("{}", describe(&plan));

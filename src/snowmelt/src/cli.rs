@@ -75,7 +75,7 @@ pub enum Command {
     Enrich(EnrichArgs),
     /// Publish, fetch, check and print schemas, and make keys of a registry.
     #[command(
-        after_help = "DIR holds files VENDOR/NAME/FORMAT/VERSION, at any depth. Without --registry the registry that runs in the data\ndirectory is meant, with its super key; else http://127.0.0.1:8081.\n\nExamples:\n  snowmelt iglu lint schemas\n  snowmelt iglu push schemas --public\n  SNOWMELT_IGLU_KEY=... snowmelt iglu push schemas --registry https://iglu.example.com\n  snowmelt iglu pull copy\n  snowmelt iglu ddl schemas/com.acme/event > event.sql\n  snowmelt iglu keygen --vendor-prefix com.acme\n\nExit code 2: something about the schemas is wrong; 1: the registry can't be reached or refuses."
+        after_help = "DIR holds files VENDOR/NAME/FORMAT/VERSION, at any depth. Without --registry the registry that runs in the data\ndirectory is meant, with its super key; else http://127.0.0.1:8081.\n\nExamples:\n  snowmelt iglu lint schemas\n  snowmelt iglu push schemas --public\n  SNOWMELT_IGLU_KEY=... snowmelt iglu push schemas --registry https://iglu.example.com\n  snowmelt iglu pull copy\n  snowmelt iglu ddl schemas/com.acme/event > event.sql\n  snowmelt iglu keygen --vendor-prefix com.acme\n  snowmelt iglu setup --database postgres://... --migrate 0.5.0\n\nExit code 2: something about the schemas is wrong; 1: the registry can't be reached or refuses."
     )]
     Iglu(IgluArgs),
     /// Load one actor alone and measure it, against stand-ins or the real backends.

@@ -8,6 +8,8 @@ mod mistakes;
 mod original;
 mod outages;
 mod registry;
+mod registry_fuzz;
+mod registry_page;
 mod replay;
 mod restart;
 mod trackers;

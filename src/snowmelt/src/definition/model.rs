@@ -84,8 +84,10 @@ pub struct Registry {
     pub super_key_file: Option<PathBuf>,
     /// Environment variable that holds that key.
     pub super_key_env: Option<String>,
-    /// Everything else but that key.
+    /// Everything else; that key too where the original's file holds it.
     pub server: snowmelt_iglu_server::ServerConfig,
+    /// What the writer of the original's file should know: keys that do nothing here.
+    pub notes: Vec<String>,
 }
 
 /// A collector.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use snowmelt_iglu::Repository;
 use snowmelt_leases::{EmbeddedLeases, LeaseStore};
 use snowmelt_objects::{DirectoryStore, ObjectStore};
 use snowmelt_runtime::Clock;
@@ -15,6 +14,7 @@ use snowmelt_warehouse::{ClusterOptions, PrivateCluster, Warehouse, WarehouseOpt
 use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Definition, Postgres};
+use crate::run::registries::OwnRegistry;
 use crate::running::{Psql, RunFile};
 use crate::trouble::{Outcome, Trouble};
 
@@ -36,7 +36,7 @@ pub struct Stores {
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
     /// The schema registry of this node, when it runs one.
-    pub registry: Option<Repository>,
+    pub registry: Option<OwnRegistry>,
     /// Time.
     pub clock: Clock,
 }
@@ -50,7 +50,7 @@ pub struct Backends {
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
     /// The schema registry of this node, once it runs.
-    pub registry: Option<Repository>,
+    pub registry: Option<OwnRegistry>,
     /// Event loops for shard groups.
     pub arbiters: Vec<Arbiter>,
     /// Time.

@@ -81,7 +81,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     let mut backends = Backends::open(&plan, clock.clone()).await?;
     // Before whatever resolves schemas.
     let registries = registries::start(&plan, registry_listeners, &backends).await?;
-    backends.registry = registries.repository();
+    backends.registry = registries.own();
     // Before anything runs: a spool may be another process's.
     let prepared = collectors::prepare(&plan, &backends, &clock).await?;
     let tree = Tree::new();
@@ -94,6 +94,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
         tree,
         streams: Arc::clone(&backends.streams),
         collectors: collectors.health(),
+        registries: registries.health(),
         metrics,
         clock,
     };
