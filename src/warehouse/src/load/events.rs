@@ -78,8 +78,8 @@ pub(super) fn add_event(
     let outcome = add_row(table, batch, &row, &mut documents);
     batch.documents = documents;
     match outcome {
-        Ok(failures) if failures.is_empty() => batch.keep(place),
-        Ok(failures) => batch.refuse(record, refusal.not_cast(&row, &failures)),
+        Ok((event_id, failures)) if failures.is_empty() => batch.keep_event(place, event_id),
+        Ok((_, failures)) => batch.refuse(record, refusal.not_cast(&row, &failures)),
         Err(errors) => batch.refuse(record, refusal.not_parsed(&text, &ParsingFailure::RowDecoding(errors))),
     }
 }
@@ -91,13 +91,13 @@ fn columns_failure(error: &TsvError) -> ParsingFailure {
     }
 }
 
-/// Writes the event's rows; what stays of them when something fails is for the caller to forget.
+/// Writes the event's rows, and gives its id; what stays of them when something fails is for the caller to forget.
 fn add_row(
     table: &EventsTable,
     batch: &mut Batch<'_>,
     row: &TsvRow<'_>,
     documents: &mut [Document; 3],
-) -> Result<Vec<LoaderIgluMessage>, Vec<RowError>> {
+) -> Result<(String, Vec<LoaderIgluMessage>), Vec<RowError>> {
     let [first, second, third] = documents;
     let contexts = read_envelope(row.text(Column::Contexts), first, "contexts");
     let unstruct_event = read_envelope(row.text(Column::UnstructEvent), second, "unstruct_event");
@@ -141,7 +141,7 @@ fn add_row(
     if let Ok(Some(entity)) = unstruct_event {
         add(entity, Column::UnstructEvent)?;
     }
-    Ok(failures)
+    Ok((event_id, failures))
 }
 
 fn invalid_value(column: Column, value: &str, message: &str) -> RowError {

@@ -8,12 +8,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Batch, BatchTable, Purpose, Unusable};
+use super::duplicates::{EventIds, Repeats};
 use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
-use crate::Warehouse;
+use crate::{Warehouse, WarehouseError};
 use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
 
@@ -32,7 +33,15 @@ pub(super) struct Core {
     pub(super) warehouse: Warehouse,
     pub(super) models: Models,
     pub(super) purpose: Purpose,
+    /// Where duplicates are removed.
+    pub(super) ids: Option<EventIds>,
     pub(super) options: LoaderOptions,
+}
+
+/// A record that the database refused: its place in the input, and what it said.
+pub(super) struct Refused {
+    pub(super) place: usize,
+    pub(super) fault: Fault,
 }
 
 /// The end of a transaction.
@@ -57,6 +66,12 @@ impl Failure {
             Self::BadSink(message) => LoadError::BadSink { shard, message },
             Self::Registry(message) => LoadError::Registry { shard, message },
         }
+    }
+}
+
+impl From<WarehouseError> for Failure {
+    fn from(error: WarehouseError) -> Self {
+        Self::Database(Fault { code: None, message: error.to_string(), connection_lost: false })
     }
 }
 
@@ -103,7 +118,12 @@ impl Core {
         let (mut contentions, mut lost) = (0, 0);
         loop {
             match self.attempt(records, &positions, key, &last, bad).await {
-                Ok(Outcome::Committed(report)) => return Ok(report),
+                Ok(Outcome::Committed(report)) => {
+                    if let Some(ids) = &self.ids {
+                        ids.tidy(&self.warehouse).await;
+                    }
+                    return Ok(report);
+                }
                 Ok(Outcome::Moved) if contentions < MAX_CONTENTIONS => contentions += 1,
                 Ok(Outcome::Moved) => return Err(LoadError::Contended { shard: key.shard.clone() }),
                 Err(Failure::Database(fault)) if fault.connection_lost && lost < MAX_LOST => {
@@ -138,7 +158,7 @@ impl Core {
             Ok(Outcome::Moved) => Ok(Outcome::Moved),
             Err(failure) => {
                 if matches!(&failure, Failure::Database(fault) if fault.is_about_tables()) {
-                    self.look_again(&batch).await;
+                    self.look_again(&batch);
                 }
                 Err(failure)
             }
@@ -154,11 +174,29 @@ impl Core {
         Ok(read?)
     }
 
+    /// The table `events` as it was last read; makes it, and what goes with it, when that was never done.
+    pub(super) async fn events(&self) -> Result<Option<Arc<EventsTable>>, WarehouseError> {
+        let Purpose::Events(known) = &self.purpose else {
+            return Ok(None);
+        };
+        if let Some(table) = &*known.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        self.warehouse.prepare_events().await?;
+        if let Some(ids) = &self.ids {
+            ids.prepare(&self.warehouse).await?;
+        }
+        let table = Arc::new(EventsTable::read(&self.warehouse).await?);
+        *known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
+        Ok(Some(table))
+    }
+
     /// The rows of the records; makes the tables they need ready first.
     async fn build(&self, records: &[InputRecord<'_>]) -> Result<Batch<'_>, Failure> {
+        let events = self.events().await?;
         let mut unusable = Unusable::new();
         loop {
-            let mut batch = Batch::new(&self.purpose, &self.models, unusable);
+            let mut batch = Batch::new(events.clone(), &self.models, unusable, self.ids.is_some());
             self.add_records(&mut batch, records).await;
             if batch.needs.is_empty() {
                 return Ok(batch);
@@ -201,19 +239,11 @@ impl Core {
         trim_to_size(line, self.options.max_bad_row_bytes, expectation, &self.options.processor, now_micros);
     }
 
-    /// Looks again at the tables of a batch after one turned out to be otherwise than we knew it.
-    async fn look_again(&self, batch: &Batch<'_>) {
+    /// Has the tables of a batch looked at again after one turned out to be otherwise than we knew it.
+    fn look_again(&self, batch: &Batch<'_>) {
         batch.tables.iter().flat_map(|table| &table.model).for_each(|model| self.models.forget(&model.id));
-        let Purpose::Events(table) = &self.purpose else {
-            return;
-        };
-        let read = async {
-            self.warehouse.prepare_events().await?;
-            EventsTable::read(&self.warehouse).await
-        };
-        match read.await {
-            Ok(read) => *table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read),
-            Err(error) => tracing::warn!(%error, "events cannot be looked at again"),
+        if let Purpose::Events(known) = &self.purpose {
+            *known.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
@@ -240,10 +270,18 @@ impl Core {
             session.finished = true;
             return Ok(Outcome::Moved);
         }
+        let mut repeats = match &self.ids {
+            Some(ids) => ids.claim(connection, batch).await?,
+            None => Repeats::default(),
+        };
         let mut report = LoadReport::default();
-        let refused = self.copy_all(connection, batch, &mut report).await?;
+        let mut refused = self.copy_all(connection, batch, &mut report).await?;
+        if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
+            ids.release(connection, batch, &mut repeats, &mut refused).await?;
+        }
+        report.duplicates = repeats.count;
         let refusal = self.refusal();
-        for (place, fault) in refused {
+        for Refused { place, fault } in refused {
             let record = &records[place];
             let mut line = match &self.purpose {
                 Purpose::Events(_) => refusal.event_refused_by_database(record.data, &fault.message),
@@ -269,7 +307,7 @@ impl Core {
         connection: &mut PgConnection,
         batch: &Batch<'_>,
         report: &mut LoadReport,
-    ) -> Result<Vec<(usize, Fault)>, Failure> {
+    ) -> Result<Vec<Refused>, Failure> {
         let mut refused = Vec::new();
         let mut runs = vec![(0, batch.loaded.len() as u32)];
         while let Some((from, to)) = runs.pop() {
@@ -290,7 +328,7 @@ impl Core {
                     }
                     sqlx::raw_sql("ROLLBACK TO SAVEPOINT run; RELEASE SAVEPOINT run").execute(&mut *connection).await?;
                     if to - from == 1 {
-                        refused.push((batch.loaded[from as usize], fault));
+                        refused.push(Refused { place: batch.loaded[from as usize], fault });
                     } else {
                         let middle = from + (to - from) / 2;
                         runs.push((middle, to));

@@ -128,7 +128,7 @@ async fn a_load_gives_up_after_its_time() {
     let warehouse = database.warehouse("atomic").await;
     let mut options = loader_options();
     options.load_timeout = Duration::from_millis(300);
-    let loader = EventLoader::new(warehouse.clone(), flag_schemas(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse.clone(), flag_schemas(), options);
     let lines = Lines::new(1, ["no tsv".to_owned()]);
     let late = loader.load(&lines.records(), &progress_key("s"), "1", &NoSink::Hangs).await.unwrap_err();
     assert!(late.is_retriable() && matches!(late, LoadError::Timeout { .. }), "{late}");
@@ -227,7 +227,7 @@ async fn a_registry_that_does_not_answer_is_waited_for_and_then_given_up() {
     schemas.unanswering.store(true, Ordering::SeqCst);
     let mut options = loader_options();
     options.registry_patience = Duration::from_millis(400);
-    let loader = EventLoader::new(warehouse.clone(), schemas.clone(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse.clone(), schemas.clone(), options);
     let lines = Lines::new(1, [flagged(1, "a")]);
     let waiting = load_events(&loader, &lines, "s").await.unwrap_err();
     assert!(waiting.is_retriable() && matches!(waiting, LoadError::Registry { .. }), "{waiting}");
@@ -386,7 +386,7 @@ async fn a_bad_row_too_long_for_its_stream_becomes_one_about_its_size() {
     let warehouse = database.warehouse("atomic").await;
     let mut options = loader_options();
     options.max_bad_row_bytes = 2000;
-    let loader = EventLoader::new(warehouse, flag_schemas(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse, flag_schemas(), options);
     let (_, bad) = load_events(&loader, &Lines::new(1, ["x".repeat(5000)]), "s").await.unwrap();
     assert!(bad[0].line.len() <= 2000 && bad[0].line.contains("/size_violation/"), "{}", bad[0].line);
 }
