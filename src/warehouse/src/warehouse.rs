@@ -1,5 +1,6 @@
 //! One database schema of one PostgreSQL database, and the pool of connections to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use snowmelt_iglu::ddl::quote_identifier;
@@ -85,6 +86,7 @@ pub enum WarehouseError {
 pub struct Warehouse {
     pub(crate) pool: PgPool,
     pub(crate) schema: String,
+    options: Arc<WarehouseOptions>,
 }
 
 impl Warehouse {
@@ -94,10 +96,16 @@ impl Warehouse {
     /// [`WarehouseError`] when the server is away, refuses, or does not let us create what is missing.
     pub async fn connect(options: &WarehouseOptions) -> Result<Self, WarehouseError> {
         let pool = connect(options).await?;
-        let warehouse = Self { pool, schema: options.schema.clone() };
+        let warehouse = Self { pool, schema: options.schema.clone(), options: Arc::new(options.clone()) };
         warehouse.prepare("creating the schema", &warehouse.schema, None).await?;
         warehouse.prepare("creating snowmelt.progress", "snowmelt", Some(("progress", CREATE_PROGRESS))).await?;
         Ok(warehouse)
+    }
+
+    /// How it was connected: for other connections to the same database.
+    #[must_use]
+    pub fn options(&self) -> &WarehouseOptions {
+        &self.options
     }
 
     /// The pool, for queries by hand.

@@ -14,9 +14,9 @@ use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
-use crate::{Warehouse, WarehouseError};
 use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
+use crate::{Warehouse, WarehouseError};
 
 /// COPY data goes to the server in pieces of this size.
 const COPY_CHUNK: usize = 256 * 1024;

@@ -97,8 +97,10 @@ async fn two_loaders_with_the_same_ids_in_other_orders_load_each_once() {
     for load in loads {
         loaded += load.await.unwrap();
     }
-    let ids: i64 =
-        sqlx::query_scalar("SELECT count(DISTINCT event_id) FROM atomic.events").fetch_one(warehouse.pool()).await.unwrap();
+    let ids: i64 = sqlx::query_scalar("SELECT count(DISTINCT event_id) FROM atomic.events")
+        .fetch_one(warehouse.pool())
+        .await
+        .unwrap();
     assert_eq!(rows_of_both(&warehouse).await, (ids, ids));
     assert_eq!((loaded, ids), (400, 400));
 }
