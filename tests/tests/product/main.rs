@@ -4,6 +4,7 @@ mod accounting;
 mod browser;
 mod definitions;
 mod escalation;
+mod loader;
 mod mistakes;
 mod original;
 mod outages;
