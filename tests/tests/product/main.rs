@@ -2,6 +2,7 @@
 
 mod accounting;
 mod browser;
+mod dbt;
 mod definitions;
 mod escalation;
 mod loader;
