@@ -112,7 +112,8 @@ pub(crate) struct Batch<'a> {
     with_ids: bool,
     /// The id of each record in the tables, if they are wanted.
     pub(super) event_ids: Vec<String>,
-    pub(crate) bad: Vec<BadRow>,
+    /// Bad rows, each with its record's place in the input.
+    pub(crate) bad: Vec<(usize, BadRow)>,
     /// Storage for parsed JSON, reused.
     pub(super) documents: [Document; 3],
 }
@@ -177,9 +178,9 @@ impl<'a> Batch<'a> {
     }
 
     /// The record is bad: nothing of it stays in the tables.
-    pub(super) fn refuse(&mut self, record: &InputRecord<'_>, line: String) {
+    pub(super) fn refuse(&mut self, place: usize, record: &InputRecord<'_>, line: String) {
         self.forget();
-        self.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
+        self.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
     }
 
     /// Takes back what was written of the current record.

@@ -12,7 +12,7 @@ use snowmelt_iglu::ddl::{quote_identifier, stored_name};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::batch::Batch;
-use super::transaction::Refused;
+use super::copying::Refused;
 use crate::fault::Fault;
 use crate::{Warehouse, WarehouseError};
 

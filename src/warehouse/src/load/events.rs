@@ -71,7 +71,7 @@ pub(super) fn add_event(
     let text = String::from_utf8_lossy(record.data);
     let row = match TsvRow::parse(&text) {
         Ok(row) => row,
-        Err(error) => return batch.refuse(record, refusal.not_parsed(&text, &columns_failure(&error))),
+        Err(error) => return batch.refuse(place, record, refusal.not_parsed(&text, &columns_failure(&error))),
     };
     // The documents are borrowed from while rows are added to the batch.
     let mut documents = std::mem::take(&mut batch.documents);
@@ -79,8 +79,8 @@ pub(super) fn add_event(
     batch.documents = documents;
     match outcome {
         Ok((event_id, failures)) if failures.is_empty() => batch.keep_event(place, event_id),
-        Ok((_, failures)) => batch.refuse(record, refusal.not_cast(&row, &failures)),
-        Err(errors) => batch.refuse(record, refusal.not_parsed(&text, &ParsingFailure::RowDecoding(errors))),
+        Ok((_, failures)) => batch.refuse(place, record, refusal.not_cast(&row, &failures)),
+        Err(errors) => batch.refuse(place, record, refusal.not_parsed(&text, &ParsingFailure::RowDecoding(errors))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Loading: one call is one batch of one shard is one transaction.
 
 mod batch;
+mod copying;
 mod duplicates;
 mod events;
 mod json_records;

@@ -1,13 +1,19 @@
 //! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
 //! delivery of bad rows and the new progress.
+//!
+//! A batch is cut into slices. While the server takes the rows of one, those of the next are built, so that neither side
+//! waits for the other, and so that never more than two slices are held as rows. When a slice needs a table that is to be
+//! made or changed, what was copied before is committed with the progress up to there: a change of a table waits for the
+//! transactions that use it, ours included.
 
 use std::sync::{Arc, PoisonError};
 
 use snowmelt_protocol::badrow::trim_to_size;
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
 
-use super::batch::{Batch, BatchTable, Purpose, Unusable};
+use super::batch::{Batch, Purpose, Unusable};
+use super::copying::{Refused, copy_all};
 use super::duplicates::{EventIds, Repeats};
 use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
@@ -18,10 +24,10 @@ use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
 use crate::{Warehouse, WarehouseError};
 
-/// COPY data goes to the server in pieces of this size.
-const COPY_CHUNK: usize = 256 * 1024;
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
+/// Records of a slice.
+const SLICE: usize = 500;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
@@ -36,12 +42,6 @@ pub(super) struct Core {
     /// Where duplicates are removed.
     pub(super) ids: Option<EventIds>,
     pub(super) options: LoaderOptions,
-}
-
-/// A record that the database refused: its place in the input, and what it said.
-pub(super) struct Refused {
-    pub(super) place: usize,
-    pub(super) fault: Fault,
 }
 
 /// The end of a transaction.
@@ -72,6 +72,12 @@ impl Failure {
 impl From<WarehouseError> for Failure {
     fn from(error: WarehouseError) -> Self {
         Self::Database(Fault { code: None, message: error.to_string(), connection_lost: false })
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Database(fault)
     }
 }
 
@@ -151,17 +157,11 @@ impl Core {
         if new.is_empty() && !is_new(last) {
             return Ok(Outcome::Committed(LoadReport { skipped, ..LoadReport::default() }));
         }
-        let mut batch = self.build(&new).await?;
-        let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) };
-        match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
-            Ok(Outcome::Committed(report)) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
-            Ok(Outcome::Moved) => Ok(Outcome::Moved),
-            Err(failure) => {
-                if matches!(&failure, Failure::Database(fault) if fault.is_about_tables()) {
-                    self.look_again(&batch);
-                }
-                Err(failure)
-            }
+        let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) }.clone();
+        let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
+        match Box::pin(self.run(&new, &places, key, stored.clone(), &target, bad)).await? {
+            Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
+            Outcome::Moved => Ok(Outcome::Moved),
         }
     }
 
@@ -191,13 +191,15 @@ impl Core {
         Ok(Some(table))
     }
 
-    /// The rows of the records; makes the tables they need ready first.
-    async fn build(&self, records: &[InputRecord<'_>]) -> Result<Batch<'_>, Failure> {
-        let events = self.events().await?;
-        let mut unusable = Unusable::new();
+    /// The rows of a slice; makes the tables they need ready first. Never within a transaction.
+    async fn build(
+        &self,
+        events: Option<&Arc<EventsTable>>,
+        records: &[InputRecord<'_>],
+        mut unusable: Unusable,
+    ) -> Result<Batch<'_>, Failure> {
         loop {
-            let mut batch = Batch::new(events.clone(), &self.models, unusable, self.ids.is_some());
-            self.add_records(&mut batch, records).await;
+            let mut batch = self.build_with_known(events, records, unusable).await;
             if batch.needs.is_empty() {
                 return Ok(batch);
             }
@@ -215,6 +217,18 @@ impl Core {
         }
     }
 
+    /// The same with the tables that are ready; it is no use when it needs others.
+    async fn build_with_known(
+        &self,
+        events: Option<&Arc<EventsTable>>,
+        records: &[InputRecord<'_>],
+        unusable: Unusable,
+    ) -> Batch<'_> {
+        let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
+        self.add_records(&mut batch, records).await;
+        batch
+    }
+
     async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
         let refusal = self.refusal();
         let events = batch.events.clone();
@@ -227,7 +241,7 @@ impl Core {
                 tokio::task::yield_now().await;
             }
         }
-        for row in &mut batch.bad {
+        for (_, row) in &mut batch.bad {
             self.limit_size(&mut row.line);
         }
     }
@@ -251,35 +265,90 @@ impl Core {
         Refusal { processor: &self.options.processor, now_ms: (self.options.clock)() }
     }
 
-    /// The transaction. Whatever ends it early, the future's drop included, closes the connection, so that no half-sent
-    /// COPY is ever mistaken for something else and the server rolls back.
+    /// Loads records that are all new, slice by slice. In one transaction, unless tables have to be made on the way.
     async fn run(
         &self,
         records: &[InputRecord<'_>],
-        batch: &mut Batch<'_>,
+        places: &[&Position],
         key: &ProgressKey,
-        stored: Option<&Position>,
+        mut stored: Option<Position>,
         target: &Position,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
+        let events = self.events().await?;
+        let events = events.as_ref();
+        // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
+        let size = if self.ids.is_some() { records.len().max(1) } else { SLICE };
+        let slice = |from: usize| &records[from..(from + size).min(records.len())];
+        let mut report = LoadReport::default();
+        let mut done = 0;
+        let mut batch = self.build(events, slice(0), Unusable::new()).await?;
+        loop {
+            let Some(mut session) = self.begin(key, stored.as_ref()).await? else {
+                return Ok(Outcome::Moved);
+            };
+            let mut bad_rows = Vec::new();
+            let waiting = loop {
+                let (this, next) = (slice(done), slice(done + slice(done).len()));
+                done += this.len();
+                let unusable = batch.unusable.clone();
+                let (copied, next) = tokio::join!(
+                    self.copy_slice(&mut session, this, &mut batch, &mut report),
+                    self.build_with_known(events, next, unusable),
+                );
+                bad_rows.extend(copied?);
+                if done == records.len() || !next.needs.is_empty() {
+                    break next;
+                }
+                batch = next;
+            };
+            if done == records.len() {
+                session.commit(key, target, &bad_rows, bad).await?;
+                return Ok(Outcome::Committed(report));
+            }
+            let reached = places[done - 1];
+            session.commit(key, reached, &bad_rows, bad).await?;
+            stored = Some(reached.clone());
+            batch = self.build(events, slice(done), waiting.unusable).await?;
+        }
+    }
+
+    /// A transaction that holds the progress; `None` when that is not what we think.
+    async fn begin(&self, key: &ProgressKey, stored: Option<&Position>) -> Result<Option<Session>, Failure> {
         let mut session = Session { connection: self.warehouse.pool.acquire().await?, finished: false };
         let connection = &mut *session.connection;
         sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-        if progress::lock(connection, key).await?.as_ref() != stored {
-            sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-            session.finished = true;
-            return Ok(Outcome::Moved);
+        if progress::lock(connection, key).await?.as_ref() == stored {
+            return Ok(Some(session));
         }
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+        session.finished = true;
+        Ok(None)
+    }
+
+    /// Copies the rows of a slice, and gives its bad rows in the order of their records.
+    async fn copy_slice(
+        &self,
+        session: &mut Session,
+        records: &[InputRecord<'_>],
+        batch: &mut Batch<'_>,
+        report: &mut LoadReport,
+    ) -> Result<Vec<BadRow>, Failure> {
+        let connection = &mut *session.connection;
         let mut repeats = match &self.ids {
             Some(ids) => ids.claim(connection, batch).await?,
             None => Repeats::default(),
         };
-        let mut report = LoadReport::default();
-        let mut refused = self.copy_all(connection, batch, &mut report).await?;
+        let mut refused = copy_all(connection, batch, report).await.map_err(|fault| {
+            if fault.is_about_tables() {
+                self.look_again(batch);
+            }
+            Failure::Database(fault)
+        })?;
         if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
             ids.release(connection, batch, &mut repeats, &mut refused).await?;
         }
-        report.duplicates = repeats.count;
+        report.duplicates += repeats.count;
         let refusal = self.refusal();
         for Refused { place, fault } in refused {
             let record = &records[place];
@@ -288,64 +357,40 @@ impl Core {
                 Purpose::Json => refusal.json_refused_by_database(record.data, &fault.message),
             };
             self.limit_size(&mut line);
-            batch.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
+            batch.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
         }
-        report.bad = batch.bad.len() as u64;
-        if !batch.bad.is_empty() {
-            bad.deliver(&batch.bad).await.map_err(Failure::BadSink)?;
-        }
-        progress::store(connection, key, target).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
-        session.finished = true;
-        Ok(Outcome::Committed(report))
-    }
-
-    /// Copies all records; those that the database refuses are found by halving, inside savepoints, and given back with
-    /// what it said. Rows keep the order of the records.
-    async fn copy_all(
-        &self,
-        connection: &mut PgConnection,
-        batch: &Batch<'_>,
-        report: &mut LoadReport,
-    ) -> Result<Vec<Refused>, Failure> {
-        let mut refused = Vec::new();
-        let mut runs = vec![(0, batch.loaded.len() as u32)];
-        while let Some((from, to)) = runs.pop() {
-            if from == to {
-                continue;
-            }
-            sqlx::raw_sql("SAVEPOINT run").execute(&mut *connection).await?;
-            match copy_run(connection, &batch.tables, from, to).await {
-                Ok(rows) => {
-                    sqlx::raw_sql("RELEASE SAVEPOINT run").execute(&mut *connection).await?;
-                    report.records += u64::from(to - from);
-                    report.rows += rows;
-                }
-                Err(error) => {
-                    let fault = Fault::from(error);
-                    if !fault.is_about_data() {
-                        return Err(Failure::Database(fault));
-                    }
-                    sqlx::raw_sql("ROLLBACK TO SAVEPOINT run; RELEASE SAVEPOINT run").execute(&mut *connection).await?;
-                    if to - from == 1 {
-                        refused.push(Refused { place: batch.loaded[from as usize], fault });
-                    } else {
-                        let middle = from + (to - from) / 2;
-                        runs.push((middle, to));
-                        runs.push((from, middle));
-                    }
-                }
-            }
-        }
-        Ok(refused)
+        batch.bad.sort_by_key(|(place, _)| *place);
+        report.bad += batch.bad.len() as u64;
+        Ok(std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect())
     }
 }
 
-/// A connection in a transaction.
+/// A connection in a transaction. Whatever ends it early, the drop of a load's future included, closes the connection, so that
+/// no half-sent COPY is ever mistaken for something else and the server rolls back.
 struct Session {
     connection: PoolConnection<Postgres>,
     /// The transaction has ended and the connection may be used again.
     finished: bool,
+}
+
+impl Session {
+    /// Delivers the bad rows, moves the progress, and commits.
+    async fn commit(
+        mut self,
+        key: &ProgressKey,
+        progress: &Position,
+        bad_rows: &[BadRow],
+        bad: &dyn BadSink,
+    ) -> Result<(), Failure> {
+        if !bad_rows.is_empty() {
+            bad.deliver(bad_rows).await.map_err(Failure::BadSink)?;
+        }
+        let connection = &mut *self.connection;
+        progress::store(connection, key, progress).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        self.finished = true;
+        Ok(())
+    }
 }
 
 impl Drop for Session {
@@ -354,50 +399,4 @@ impl Drop for Session {
             self.connection.close_on_drop();
         }
     }
-}
-
-/// Copies the rows of the records `from..to` into each table.
-async fn copy_run(
-    connection: &mut PgConnection,
-    tables: &[BatchTable],
-    from: u32,
-    to: u32,
-) -> Result<u64, sqlx::Error> {
-    let mut rows = 0;
-    for table in tables {
-        let (bytes, count) = table.slice(from, to);
-        if count == 0 {
-            continue;
-        }
-        rows += count;
-        match &table.model {
-            Some(model) if model.columns.is_empty() && !model.meta => {
-                insert_empty_rows(connection, &model.qualified, count).await?;
-            }
-            _ => copy(connection, &table.copy, bytes).await?,
-        }
-    }
-    Ok(rows)
-}
-
-async fn copy(connection: &mut PgConnection, statement: &str, bytes: &[u8]) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(statement).await?;
-    for chunk in bytes.chunks(COPY_CHUNK) {
-        if let Err(error) = copy.send(chunk).await {
-            // What it says to the abort is less telling than the error itself.
-            if let Err(abort) = copy.abort("sending failed").await {
-                tracing::debug!(%abort, "COPY could not be aborted");
-            }
-            return Err(error);
-        }
-    }
-    copy.finish().await?;
-    Ok(())
-}
-
-/// COPY needs a column; a table without any still has rows.
-async fn insert_empty_rows(connection: &mut PgConnection, qualified: &str, count: u64) -> Result<(), sqlx::Error> {
-    let sql = format!("INSERT INTO {qualified} SELECT FROM generate_series(1, {count})");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
-    Ok(())
 }

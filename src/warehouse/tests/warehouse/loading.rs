@@ -108,6 +108,25 @@ async fn rows_that_the_database_refuses_are_found_and_all_others_loaded() {
 }
 
 #[tokio::test]
+async fn bad_rows_of_every_kind_come_in_the_order_of_their_records() {
+    let (_database, warehouse, loader) = setup("bad_order").await;
+    // Over several slices: refused by the database, of a wrong type, no event.
+    let line = |id: usize| match id % 7 {
+        1 => flagged(id, "much too long"),
+        3 => event(&[("contexts", &contexts(&[(FLAG, json!({"on": "no flag"}))]))]),
+        5 => "no event".to_owned(),
+        _ => flagged(id, "ok"),
+    };
+    let lines = Lines::new(1000, (0..1400).map(line));
+    let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!((report.records, report.bad), (800, 600));
+    let sequences: Vec<usize> = bad.iter().map(|row| row.sequence.parse().unwrap()).collect();
+    let expected: Vec<usize> = (0..1400).filter(|id| [1, 3, 5].contains(&(id % 7))).map(|id| 1000 + id).collect();
+    assert_eq!(sequences, expected);
+    assert_eq!(count(&warehouse, "events").await, 800);
+}
+
+#[tokio::test]
 async fn bad_rows_are_delivered_before_the_progress_is_stored() {
     let (_database, warehouse, loader) = setup("delivery").await;
     let lines = Lines::new(1, ["no tsv".to_owned(), flagged(1, "ok")]);
