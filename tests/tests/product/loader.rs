@@ -186,8 +186,8 @@ async fn two_loaders_and_their_database_killed_at_random_load_each_event_once() 
             finish(&rig, &wanted, running, coloured_from < rows).await?;
             break;
         }
-        tokio::time::sleep(Duration::from_millis(random.u64(20..1200))).await;
-        let down = Duration::from_millis(random.u64(0..1500));
+        tokio::time::sleep(Duration::from_millis(random.u64(20..1000))).await;
+        let down = Duration::from_millis(random.u64(0..900));
         match random.u8(..4) {
             0 | 1 => {
                 rig.server.kill(down).await?;
@@ -199,7 +199,7 @@ async fn two_loaders_and_their_database_killed_at_random_load_each_event_once() 
             }
             _ => {}
         }
-        tokio::time::sleep(Duration::from_millis(random.u64(0..1500))).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(0..900))).await;
         for loader in running {
             if random.u8(..4) == 0 {
                 loader.stop().await?;
@@ -307,6 +307,70 @@ async fn while_the_bad_stream_is_down_nothing_is_dropped_and_afterwards_all_is_t
     ensure!(before < 494 + some, "all {before} rows are there, though their bad rows are nowhere");
     disk.heal()?;
     finish(&rig, &wanted, vec![loader], false).await
+}
+
+/// As the quick start of the original writes it.
+const ORIGINAL: &str = r#"
+input {
+  type = "Kinesis"
+  appName = "acme-postgres-loader"
+  streamName = "acme-enriched"
+  region = "eu-west-1"
+  initialPosition = "TRIM_HORIZON"
+  retrievalMode = { type = "Polling", maxRecords = 500 }
+  checkpointSettings { maxBatchSize = 1000, maxBatchWait = 1 second }
+}
+output {
+  good {
+    type = "Postgres"
+    host = "127.0.0.1"
+    port = ${DB_PORT}
+    database = "snowmelt"
+    username = "snowmelt"
+    password = ${DB_PASSWORD}
+    schema = "acme"
+    sslMode = "PREFER"
+    maxConnections = 3
+  }
+}
+purpose = "ENRICHED_EVENTS"
+monitoring { metrics { cloudWatch = false } }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_originals_loader_runs_on_its_own_files() -> Result<()> {
+    let rig = Rig::new().await?;
+    let hocon = rig.place.path().join("loader.hocon");
+    std::fs::write(&hocon, ORIGINAL)?;
+    let all = events(0..300, u64::MAX)?;
+    let records = all.into_iter().map(|(id, line, _)| (id, line)).collect();
+    let data = rig.data("original");
+    fill(&data, "acme-enriched", 2, records).await?;
+    let url: sqlx::postgres::PgConnectOptions = rig.server.url()?.parse()?;
+    let password = rig.server.url()?;
+    let password = password.split([':', '@']).nth(2).context("the database's password")?;
+    let environment = vec![("DB_PORT", url.get_port().to_string().into()), ("DB_PASSWORD", password.into())];
+    let resolver = rig.registry.resolver();
+    let arguments = ["--postgres-config", text(&hocon)?, "--resolver", text(&resolver)?];
+    let loader = Loader::start(&data, &arguments, environment).await?;
+    let warehouse = rig.warehouse().await?;
+    eventually(Duration::from_secs(20), async || {
+        let rows = counts(&warehouse, "SELECT count(*) FROM acme.events").await?;
+        // Of 300 events the first and three more are bad.
+        let bad = bad_rows(loader.operator_url(), "bad-1").await?.len();
+        ensure!((rows[0], bad) == (296, 4), "{rows:?} rows, {bad} bad ones");
+        Ok(())
+    })
+    .await
+    .with_context(|| loader.log_tail())?;
+    let told = loader.log_tail();
+    for note in ["output.bad: bad rows are not thrown away", "input.region: streams are chosen"] {
+        ensure!(told.contains(note), "nothing about {note}: {told}");
+    }
+    ensure!(!told.contains(password), "the log has the password");
+    let progress = "SELECT count(*) FROM snowmelt.progress WHERE application = 'acme-postgres-loader'";
+    ensure!(counts(&warehouse, progress).await? == [2]);
+    loader.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
