@@ -252,10 +252,8 @@ fn needs(plan: &Plan) -> Vec<String> {
 fn database_needs(definition: &Definition) -> Vec<String> {
     let need = |tables: &Tables| {
         let url = without_password(tables.database.as_deref()?);
-        let Tables { schema, connections, .. } = tables;
-        Some(format!(
-            "PostgreSQL at {url}, up to {connections} connections: CREATE on the database, for the schemas {schema} and snowmelt"
-        ))
+        let schema = tables.schema.as_deref().unwrap_or_default();
+        Some(format!("PostgreSQL at {url}: CREATE on the database, for the schemas {schema} and snowmelt"))
     };
     definition.tables().filter_map(need).collect()
 }

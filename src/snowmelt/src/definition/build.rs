@@ -373,12 +373,12 @@ fn tables(sink: &Table<'_>, purpose: Purpose, schema: &str, problems: &mut Vec<P
         problems.push(sink.problem("deduplicate", "has to be more than nothing; leave it out to keep all events"));
         return None;
     }
-    let connections = sink.int("connections", Tables::CONNECTIONS as usize);
+    let connections = sink.get("connections").map(|_| sink.int("connections", 1));
     Some(Tables {
         resolver: sink.path("resolver").unwrap_or_default(),
+        schema: sink.text("schema").or_else(|| database.is_some().then(|| schema.to_owned())),
         database,
-        schema: sink.text("schema").unwrap_or_else(|| schema.to_owned()),
-        connections: u32::try_from(connections).unwrap_or(Tables::CONNECTIONS),
+        connections: connections.and_then(|connections| u32::try_from(connections).ok()),
         deduplicate,
     })
 }

@@ -222,17 +222,12 @@ pub struct Tables {
     pub resolver: PathBuf,
     /// The database, when it is not the node's.
     pub database: Option<String>,
-    /// The database schema.
-    pub schema: String,
-    /// Connections at most.
-    pub connections: u32,
+    /// The database schema, when it is not the node's; always there with a database of its own.
+    pub schema: Option<String>,
+    /// Connections at most, when they are not the node's.
+    pub connections: Option<u32>,
     /// Of events with one id that are loaded within this time the first stays.
     pub deduplicate: Option<Duration>,
-}
-
-impl Tables {
-    /// Connections at most, when nothing is said.
-    pub const CONNECTIONS: u32 = 10;
 }
 
 /// How an application is supervised and bounded.

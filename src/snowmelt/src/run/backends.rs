@@ -161,7 +161,7 @@ impl Backends {
 /// The node's database, or the first one that a sink has of its own.
 fn tables(plan: &Plan, node: Option<&str>) -> Option<(String, String)> {
     let of_sinks = plan.definitions.iter().flat_map(Definition::tables);
-    let own = || of_sinks.filter_map(|tables| Some((tables.database.clone()?, tables.schema.clone()))).next();
+    let own = || of_sinks.filter_map(|tables| Some((tables.database.clone()?, tables.schema.clone()?))).next();
     node.map(|url| (url.to_owned(), plan.backend.schema.clone())).or_else(own)
 }
 

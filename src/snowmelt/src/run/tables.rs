@@ -29,14 +29,15 @@ pub async fn loader(purpose: Purpose, tables: &Tables, stores: &Stores) -> Outco
 
 /// The node's own, unless the sink wants another database, schema or pool.
 async fn warehouse(tables: &Tables, stores: &Stores) -> Outcome<Warehouse> {
-    let url = match (&tables.database, &stores.warehouse) {
-        (Some(url), _) => url,
-        (None, Some(node)) if tables.schema == node.schema() && tables.connections == node.options().connections => {
-            return Ok(node.clone());
+    let schema = tables.schema.as_deref();
+    let base = match (&tables.database, &stores.warehouse) {
+        (Some(url), _) => WarehouseOptions::new(url, schema.unwrap_or_default()),
+        (None, Some(node)) if schema.is_none() && tables.connections.is_none() => return Ok(node.clone()),
+        (None, Some(node)) => {
+            let options = node.options().clone();
+            WarehouseOptions { schema: schema.unwrap_or(node.schema()).to_owned(), ..options }
         }
-        (None, Some(node)) => &node.options().url,
         (None, None) => return Err(Trouble::user("no database is open")),
     };
-    let options = WarehouseOptions::new(url, &tables.schema);
-    connect(&WarehouseOptions { connections: tables.connections, ..options }).await
+    connect(&WarehouseOptions { connections: tables.connections.unwrap_or(base.connections), ..base }).await
 }
