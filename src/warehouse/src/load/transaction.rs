@@ -13,7 +13,7 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
 use super::batch::{Batch, Purpose, Unusable};
-use super::copying::{Refused, copy_all};
+use super::copying::{Refused, copy_all, copy_hopefully};
 use super::duplicates::{EventIds, Repeats};
 use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
@@ -26,8 +26,11 @@ use crate::{Warehouse, WarehouseError};
 
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
-/// Records of a slice.
-const SLICE: usize = 500;
+/// Records of the first slice: few, since the server waits for them.
+const FIRST_SLICE: usize = 250;
+/// Records of a slice at most; each is so many times as large as the one before.
+const MAX_SLICE: usize = 2000;
+const SLICE_GROWTH: usize = 4;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
@@ -51,9 +54,20 @@ enum Outcome {
     Moved,
 }
 
+/// How rows are copied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As if all were good: a refused row ends the attempt.
+    Hopeful,
+    /// With savepoints, so that refused rows are found.
+    Searching,
+}
+
 /// Why an attempt ended early.
 enum Failure {
     Database(Fault),
+    /// A row was refused in an attempt that did not search for such.
+    Refused(Fault),
     BadSink(String),
     Registry(String),
 }
@@ -62,7 +76,9 @@ impl Failure {
     fn of_shard(self, key: &ProgressKey) -> LoadError {
         let shard = key.shard.clone();
         match self {
-            Self::Database(Fault { code, message, .. }) => LoadError::Database { shard, code, message },
+            Self::Database(Fault { code, message, .. }) | Self::Refused(Fault { code, message, .. }) => {
+                LoadError::Database { shard, code, message }
+            }
             Self::BadSink(message) => LoadError::BadSink { shard, message },
             Self::Registry(message) => LoadError::Registry { shard, message },
         }
@@ -121,9 +137,9 @@ impl Core {
             .iter()
             .map(|record| Position::of_record(record.sequence).ok_or_else(|| no_sequence(record.sequence)))
             .collect::<Result<Vec<_>, _>>()?;
-        let (mut contentions, mut lost) = (0, 0);
+        let (mut contentions, mut lost, mut manner) = (0, 0, Manner::Hopeful);
         loop {
-            match self.attempt(records, &positions, key, &last, bad).await {
+            match self.attempt(records, &positions, key, &last, manner, bad).await {
                 Ok(Outcome::Committed(report)) => {
                     if let Some(ids) = &self.ids {
                         ids.tidy(&self.warehouse).await;
@@ -132,6 +148,7 @@ impl Core {
                 }
                 Ok(Outcome::Moved) if contentions < MAX_CONTENTIONS => contentions += 1,
                 Ok(Outcome::Moved) => return Err(LoadError::Contended { shard: key.shard.clone() }),
+                Err(Failure::Refused(_)) if manner == Manner::Hopeful => manner = Manner::Searching,
                 Err(Failure::Database(fault)) if fault.connection_lost && lost < MAX_LOST => {
                     tracing::debug!(shard = key.shard, fault.message, "trying another connection");
                     lost += 1;
@@ -147,6 +164,7 @@ impl Core {
         positions: &[Position],
         key: &ProgressKey,
         last: &Position,
+        manner: Manner,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
         let stored = self.read_progress(key).await?;
@@ -159,7 +177,7 @@ impl Core {
         }
         let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) }.clone();
         let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
-        match Box::pin(self.run(&new, &places, key, stored.clone(), &target, bad)).await? {
+        match Box::pin(self.run(&new, &places, key, stored.clone(), &target, manner, bad)).await? {
             Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
             Outcome::Moved => Ok(Outcome::Moved),
         }
@@ -273,34 +291,42 @@ impl Core {
         key: &ProgressKey,
         mut stored: Option<Position>,
         target: &Position,
+        manner: Manner,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
         let events = self.events().await?;
         let events = events.as_ref();
         // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
-        let size = if self.ids.is_some() { records.len().max(1) } else { SLICE };
-        let slice = |from: usize| &records[from..(from + size).min(records.len())];
+        let whole = self.ids.is_some();
+        let mut size = FIRST_SLICE;
+        let mut cut = |from: usize| {
+            let end = if whole { records.len() } else { (from + size).min(records.len()) };
+            size = (size * SLICE_GROWTH).min(MAX_SLICE);
+            &records[from..end]
+        };
         let mut report = LoadReport::default();
         let mut done = 0;
-        let mut batch = self.build(events, slice(0), Unusable::new()).await?;
+        let mut this = cut(0);
+        let mut batch = self.build(events, this, Unusable::new()).await?;
         loop {
             let Some(mut session) = self.begin(key, stored.as_ref()).await? else {
                 return Ok(Outcome::Moved);
             };
             let mut bad_rows = Vec::new();
             let waiting = loop {
-                let (this, next) = (slice(done), slice(done + slice(done).len()));
                 done += this.len();
+                let next = cut(done);
                 let unusable = batch.unusable.clone();
-                let (copied, next) = tokio::join!(
-                    self.copy_slice(&mut session, this, &mut batch, &mut report),
+                let (copied, built) = tokio::join!(
+                    self.copy_slice(&mut session, this, &mut batch, manner, &mut report),
                     self.build_with_known(events, next, unusable),
                 );
                 bad_rows.extend(copied?);
-                if done == records.len() || !next.needs.is_empty() {
-                    break next;
+                this = next;
+                if done == records.len() || !built.needs.is_empty() {
+                    break built;
                 }
-                batch = next;
+                batch = built;
             };
             if done == records.len() {
                 session.commit(key, target, &bad_rows, bad).await?;
@@ -309,7 +335,7 @@ impl Core {
             let reached = places[done - 1];
             session.commit(key, reached, &bad_rows, bad).await?;
             stored = Some(reached.clone());
-            batch = self.build(events, slice(done), waiting.unusable).await?;
+            batch = self.build(events, this, waiting.unusable).await?;
         }
     }
 
@@ -317,8 +343,7 @@ impl Core {
     async fn begin(&self, key: &ProgressKey, stored: Option<&Position>) -> Result<Option<Session>, Failure> {
         let mut session = Session { connection: self.warehouse.pool.acquire().await?, finished: false };
         let connection = &mut *session.connection;
-        sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-        if progress::lock(connection, key).await?.as_ref() == stored {
+        if progress::begin(connection, key).await?.as_ref() == stored {
             return Ok(Some(session));
         }
         sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
@@ -332,6 +357,7 @@ impl Core {
         session: &mut Session,
         records: &[InputRecord<'_>],
         batch: &mut Batch<'_>,
+        manner: Manner,
         report: &mut LoadReport,
     ) -> Result<Vec<BadRow>, Failure> {
         let connection = &mut *session.connection;
@@ -339,11 +365,15 @@ impl Core {
             Some(ids) => ids.claim(connection, batch).await?,
             None => Repeats::default(),
         };
-        let mut refused = copy_all(connection, batch, report).await.map_err(|fault| {
+        let copied = match manner {
+            Manner::Hopeful => copy_hopefully(connection, batch, report).await.map(|()| Vec::new()),
+            Manner::Searching => copy_all(connection, batch, report).await,
+        };
+        let mut refused = copied.map_err(|fault| {
             if fault.is_about_tables() {
                 self.look_again(batch);
             }
-            Failure::Database(fault)
+            if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
         })?;
         if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
             ids.release(connection, batch, &mut repeats, &mut refused).await?;
@@ -385,9 +415,7 @@ impl Session {
         if !bad_rows.is_empty() {
             bad.deliver(bad_rows).await.map_err(Failure::BadSink)?;
         }
-        let connection = &mut *self.connection;
-        progress::store(connection, key, progress).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        progress::store_and_commit(&mut self.connection, key, progress).await?;
         self.finished = true;
         Ok(())
     }
