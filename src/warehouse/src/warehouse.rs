@@ -78,7 +78,22 @@ pub enum WarehouseError {
         what: &'static str,
         /// The database's answer.
         message: String,
+        /// The connection broke: another one may do, or a later one.
+        connection_lost: bool,
     },
+}
+
+impl WarehouseError {
+    /// Whether the way to the database broke, so that trying again may do.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Prepare { connection_lost: true, .. })
+    }
+
+    pub(crate) fn prepare(schema: &str, what: &'static str, fault: Fault) -> Self {
+        let Fault { message, connection_lost, .. } = fault;
+        Self::Prepare { schema: schema.to_owned(), what, message, connection_lost }
+    }
 }
 
 /// A pool of connections to one database schema. Cheap to clone.
@@ -157,11 +172,7 @@ impl Warehouse {
         schema: &str,
         table: Option<(&str, &str)>,
     ) -> Result<(), WarehouseError> {
-        let failed = |error: sqlx::Error| WarehouseError::Prepare {
-            schema: schema.to_owned(),
-            what,
-            message: Fault::from(error).message,
-        };
+        let failed = |error: sqlx::Error| WarehouseError::prepare(schema, what, error.into());
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let run = async |connection: &mut PgConnection| -> Result<(), sqlx::Error> {
             lock_name(connection, schema).await?;
@@ -214,7 +225,7 @@ async fn connect(options: &WarehouseOptions) -> Result<PgPool, WarehouseError> {
 }
 
 fn progress_failed(what: &'static str, error: sqlx::Error) -> WarehouseError {
-    WarehouseError::Prepare { schema: "snowmelt".to_owned(), what, message: Fault::from(error).message }
+    WarehouseError::prepare("snowmelt", what, error.into())
 }
 
 /// What each session is set to: limits, UTC, and dates and texts read the usual way.

@@ -23,7 +23,10 @@ pub async fn loader(purpose: Purpose, tables: &Tables, stores: &Stores) -> Outco
     }
     let loader = EventLoader::new(warehouse, resolver, options);
     // The table is there before the first event, for whoever looks at it.
-    loader.prepare().await.map_err(|error| Trouble::caused("the table of events", error))?;
+    match loader.prepare().await {
+        Err(error) if error.is_outage() => tracing::warn!(%error, "the database went away; it is waited for"),
+        prepared => prepared.map_err(|error| Trouble::caused("the table of events", error))?,
+    }
     Ok(Loader::Events(loader))
 }
 

@@ -17,7 +17,6 @@ use super::json_records::{MAX_JSON_DEPTH, Refusal};
 use crate::atomic::{EVENT_COLUMNS, EVENT_SOURCES, EVENTS};
 use crate::catalog;
 use crate::copy::CopyText;
-use crate::fault::Fault;
 use crate::{Warehouse, WarehouseError, java};
 
 /// Texts are cut to so many UTF-16 units, whatever their column holds.
@@ -37,11 +36,8 @@ pub(crate) struct EventsTable {
 impl EventsTable {
     /// Reads which columns there are: an existing table is never altered, and its columns of other origin stay alone.
     pub(crate) async fn read(warehouse: &Warehouse) -> Result<Self, WarehouseError> {
-        let failed = |error: sqlx::Error| WarehouseError::Prepare {
-            schema: warehouse.schema().to_owned(),
-            what: "reading the columns of events",
-            message: Fault::from(error).message,
-        };
+        let what = "reading the columns of events";
+        let failed = |error: sqlx::Error| WarehouseError::prepare(warehouse.schema(), what, error.into());
         let mut connection = warehouse.pool.acquire().await.map_err(failed)?;
         let table = catalog::read_table(&mut connection, warehouse.schema(), EVENTS).await.map_err(failed)?;
         let existing = table.unwrap_or_default().columns;

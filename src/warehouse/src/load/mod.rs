@@ -216,6 +216,12 @@ impl EventLoader {
     /// # Errors
     /// [`WarehouseError`] when the database is away or refuses; loading tries again.
     pub async fn prepare(&self) -> Result<(), WarehouseError> {
+        for _ in 0..transaction::MAX_LOST {
+            match self.core.events().await {
+                Err(error) if error.is_outage() => tracing::debug!(%error, "trying another connection"),
+                done => return done.map(drop),
+            }
+        }
         self.core.events().await.map(drop)
     }
 

@@ -35,7 +35,7 @@ const SLICE_GROWTH: usize = 4;
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
 /// has ended since, which still answer now and then, or those from before the server's restart.
-const MAX_LOST: usize = 3;
+pub(super) const MAX_LOST: usize = 3;
 
 /// What both loaders are.
 pub(super) struct Core {
@@ -87,7 +87,7 @@ impl Failure {
 
 impl From<WarehouseError> for Failure {
     fn from(error: WarehouseError) -> Self {
-        Self::Database(Fault { code: None, message: error.to_string(), connection_lost: false })
+        Self::Database(Fault { code: None, message: error.to_string(), connection_lost: error.is_outage() })
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end by panicking, its helpers too")]
 
 mod cluster;
+mod ddl_vectors;
 mod duplicates;
 mod loading;
 mod migration;
