@@ -215,7 +215,8 @@ impl World {
         }
         let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{problems:?}");
         let overrides = Overrides::new(std::iter::empty::<(String, String)>(), &[]).map_err(wrong)?;
-        let mut definitions = load(&files, &snowmelt::definition::Originals::default(), &overrides).map_err(wrong)?.definitions;
+        let mut definitions =
+            load(&files, &snowmelt::definition::Originals::default(), &overrides).map_err(wrong)?.definitions;
         // Shorter than any operator would want them.
         for definition in &mut definitions {
             let limits = &mut definition.limits;

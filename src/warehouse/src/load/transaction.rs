@@ -63,6 +63,16 @@ enum Manner {
     Searching,
 }
 
+/// What an attempt is for, besides its records.
+#[derive(Clone, Copy)]
+struct Aim<'a> {
+    key: &'a ProgressKey,
+    /// The progress when all is loaded.
+    target: &'a Position,
+    manner: Manner,
+    bad: &'a dyn BadSink,
+}
+
 /// Why an attempt ended early.
 enum Failure {
     Database(Fault),
@@ -177,7 +187,8 @@ impl Core {
         }
         let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) }.clone();
         let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
-        match Box::pin(self.run(&new, &places, key, stored.clone(), &target, manner, bad)).await? {
+        let aim = Aim { key, target: &target, manner, bad };
+        match Box::pin(self.run(&new, &places, stored.clone(), aim)).await? {
             Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
             Outcome::Moved => Ok(Outcome::Moved),
         }
@@ -288,12 +299,10 @@ impl Core {
         &self,
         records: &[InputRecord<'_>],
         places: &[&Position],
-        key: &ProgressKey,
         mut stored: Option<Position>,
-        target: &Position,
-        manner: Manner,
-        bad: &dyn BadSink,
+        aim: Aim<'_>,
     ) -> Result<Outcome, Failure> {
+        let Aim { key, target, manner, bad } = aim;
         let events = self.events().await?;
         let events = events.as_ref();
         // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
