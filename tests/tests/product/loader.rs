@@ -309,6 +309,38 @@ async fn while_the_bad_stream_is_down_nothing_is_dropped_and_afterwards_all_is_t
     finish(&rig, &wanted, vec![loader], false).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_it_is_asked_for_an_event_id_is_loaded_once_within_the_window() -> Result<()> {
+    let rig = Rig::new().await?;
+    let definition = rig.definition("loader", "deduplicate = \"1h\"\nschema = \"once\"\nconnections = 3")?;
+    // Each good event three times, in both shards.
+    let mut records = Vec::new();
+    for round in 0..3 {
+        let good = events(1..90, u64::MAX)?;
+        records.extend(good.into_iter().map(|(id, line, _)| (format!("{round} {id}"), line)));
+    }
+    fill(&rig.data("loader"), "enriched", 2, records).await?;
+    let loader = Loader::start(&rig.data("loader"), &[text(&definition)?], Vec::new()).await?;
+    let warehouse = rig.warehouse().await?;
+    let url = format!("{}/metrics", loader.operator_url());
+    eventually(Duration::from_secs(20), async || {
+        let metrics = reqwest::get(&url).await?.text().await?;
+        let of = |name: &str| -> f64 {
+            let lines = metrics.lines().filter(|line| line.starts_with(name));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        let counted = (of("snowmelt_postgres_records_total"), of("snowmelt_postgres_duplicates_total"));
+        ensure!(counted == (89.0, 178.0), "{counted:?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| loader.log_tail())?;
+    let rows =
+        "SELECT count(*), count(DISTINCT event_id), (SELECT count(*) FROM once.com_acme_thing_1) FROM once.events";
+    ensure!(counts(&warehouse, rows).await? == [89, 89, 89]);
+    loader.stop().await
+}
+
 /// As the quick start of the original writes it.
 const ORIGINAL: &str = r#"
 input {
