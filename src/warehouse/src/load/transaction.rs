@@ -27,10 +27,11 @@ use crate::{Warehouse, WarehouseError};
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
 /// Records of the first slice: few, since the server waits for them.
-const FIRST_SLICE: usize = 250;
-/// Records of a slice at most; each is so many times as large as the one before.
-const MAX_SLICE: usize = 2000;
-const SLICE_GROWTH: usize = 4;
+const FIRST_SLICE: usize = 500;
+/// Records of a slice at most; each is so many times as large as the one before. Few slices, since each costs two ways to the
+/// server and back a table.
+const MAX_SLICE: usize = 8000;
+const SLICE_GROWTH: usize = 8;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
