@@ -4,6 +4,7 @@
 mod clients;
 mod disk;
 mod landed;
+mod loader;
 mod objects;
 mod place;
 mod program;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result};
 pub use clients::{Clients, Counts, Sent};
 pub use disk::FailingDisk;
 pub use landed::{BadRow, Landed, Ledger, Warehouse};
+pub use loader::{Loader, Registry, Server, contexts, enriched, fill};
 pub use objects::{files, gzip_lines};
 pub use place::{Pipeline, Place, RunInfo, Stopped};
 pub use program::{Finished, run_to_end, snowmelt};

@@ -239,7 +239,7 @@ fn read_info(run_json: &Path, pid: u32) -> Result<Option<RunInfo>> {
 }
 
 #[allow(unsafe_code)] // the standard library cannot send a signal
-fn signal(pid: u32, signal: libc::c_int) {
+pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return };
     // SAFETY: `kill` takes two numbers and touches no memory. A process that has ended meanwhile is no error here.
     unsafe { libc::kill(pid, signal) };

@@ -7,9 +7,9 @@ use snowmelt_runtime::Clock;
 
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
-use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Target, Work};
+use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Tables, Target, Work};
 use crate::definition::units::show_bytes;
-use crate::definition::{OriginalCollector, Overrides, Plan, load};
+use crate::definition::{Originals, Overrides, Plan, load};
 use crate::run::{enriching, settings};
 use crate::trouble::Outcome;
 
@@ -18,13 +18,13 @@ pub fn check(args: &CheckArgs) -> Outcome {
     if args.keys {
         print!("{}", all_keys());
     }
-    if args.files.is_empty() && args.collector_config.is_none() {
+    let originals = Originals::read(&args.originals)?;
+    if args.files.is_empty() && originals.is_empty() {
         return Ok(());
     }
     let overrides = Overrides::new(std::env::vars(), &args.sets)?;
-    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
-    let plan = load(&args.files, original.as_ref(), &overrides)?;
-    for note in original.iter().flat_map(OriginalCollector::notes) {
+    let plan = load(&args.files, &originals, &overrides)?;
+    for note in originals.notes() {
         eprintln!("note: {note}");
     }
     for definition in &plan.definitions {
@@ -168,7 +168,7 @@ fn target(sink: &LoadSink) -> String {
     };
     match &sink.target {
         Target::S3 { prefix, .. } => format!("s3-writer {prefix} ({purpose})"),
-        Target::Postgres { .. } => format!("postgres-writer ({purpose})"),
+        Target::Postgres(_) => format!("postgres-writer ({purpose})"),
     }
 }
 
@@ -217,6 +217,7 @@ fn needs(plan: &Plan) -> Vec<String> {
                 needs.extend(collector_needs(&config));
             }
         }
+        needs.extend(database_needs(definition));
         if let Work::Registry(registry) = &definition.work {
             needs.push(format!("to listen on {} (schema registry {})", registry.listen, definition.name));
             if let Some(url) = &registry.database {
@@ -246,6 +247,16 @@ fn needs(plan: &Plan) -> Vec<String> {
         });
     }
     needs
+}
+
+/// Databases of sinks of their own.
+fn database_needs(definition: &Definition) -> Vec<String> {
+    let need = |tables: &Tables| {
+        let url = without_password(tables.database.as_deref()?);
+        let schema = tables.schema.as_deref().unwrap_or_default();
+        Some(format!("PostgreSQL at {url}: CREATE on the database, for the schemas {schema} and snowmelt"))
+    };
+    definition.tables().filter_map(need).collect()
 }
 
 fn collector_needs(config: &CollectorConfig) -> Vec<String> {

@@ -2,8 +2,10 @@
 
 mod accounting;
 mod browser;
+mod dbt;
 mod definitions;
 mod escalation;
+mod loader;
 mod mistakes;
 mod original;
 mod outages;

@@ -160,7 +160,13 @@ impl Bench {
     /// Enrichment as a definition without further keys has it.
     pub async fn enrich(&self) -> Outcome<Enrich> {
         let (_, enrich) = settings::enriching(&model::Enrich {
-            source: model::Source { stream: "raw".to_owned(), latest: false, max_records: 1000, max_bytes: 2 << 20 },
+            source: model::Source {
+                stream: "raw".to_owned(),
+                latest: false,
+                start_at_ms: None,
+                max_records: 1000,
+                max_bytes: 2 << 20,
+            },
             resolver: self.args.resolver.clone(),
             enrichments: Some(self.args.enrichments.clone().unwrap_or_else(|| ENRICHMENTS.into())),
             config: None,

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
-use snowmelt_iglu::{Resolver, ResolverOptions};
+use snowmelt_iglu::Resolver;
 use snowmelt_leases::{Lease, Position, ShardInfo};
 use snowmelt_objects::{ObjectStore, S3LoaderConfig};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
@@ -20,14 +20,12 @@ use snowmelt_shard_reader::{Careful, ReaderOptions, ShardReader};
 use snowmelt_stream_writer::StreamWriter;
 use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt};
 use snowmelt_supervisor::{GroupSource, ShardPlan};
-use snowmelt_warehouse::{BadRowLoader, EventLoader, LoaderOptions, ProgressKey};
+use snowmelt_warehouse::ProgressKey;
 
-use crate::definition::model::{
-    BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Target, Work,
-};
+use crate::definition::model::{BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, Source, Target, Work};
 use crate::run::backends::Stores;
 use crate::run::enriching::{Enriching, Refreshers};
-use crate::run::settings;
+use crate::run::{settings, tables};
 use crate::trouble::{Outcome, Trouble};
 
 /// What no definition says: for tests, and the defaults for everybody else.
@@ -67,7 +65,7 @@ enum Job {
 /// What a loader's sink is made of.
 enum SinkSetup {
     Objects { store: Arc<dyn ObjectStore>, config: Arc<S3LoaderConfig> },
-    Tables { resolver: Arc<Resolver> },
+    Tables { loader: Loader },
 }
 
 impl ShardGroups {
@@ -89,25 +87,18 @@ impl ShardGroups {
                 Job::Enrich { work: Box::new(work), enrich, resolver, _refreshers: refreshers }
             }
             Work::Load(work) => {
-                let sinks = work
-                    .sinks
-                    .iter()
-                    .map(|sink| match &sink.target {
+                let mut sinks = Vec::with_capacity(work.sinks.len());
+                for sink in &work.sinks {
+                    sinks.push(match &sink.target {
                         Target::S3 { .. } => {
                             let config = Arc::new(settings::s3_loader(sink, &definition.file)?);
-                            Ok(SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config })
+                            SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config }
                         }
-                        Target::Postgres { resolver } => {
-                            let resolver = settings::resolver_with(
-                                resolver,
-                                stores.registry.as_ref(),
-                                clock,
-                                ResolverOptions::default(),
-                            )?;
-                            Ok(SinkSetup::Tables { resolver })
+                        Target::Postgres(tables) => {
+                            SinkSetup::Tables { loader: tables::loader(sink.purpose, tables, &stores).await? }
                         }
-                    })
-                    .collect::<Outcome<_>>()?;
+                    });
+                }
                 Job::Load { work, sinks }
             }
             Work::Collect(_) | Work::Registry(_) => {
@@ -148,7 +139,11 @@ impl ShardGroups {
     }
 
     async fn sync(&self) -> Result<Vec<Lease>, Failure> {
-        let initial = if self.source.latest { Position::Latest } else { Position::TrimHorizon };
+        let initial = match self.source.start_at_ms {
+            Some(at) => Position::AtTimestampMs(at),
+            None if self.source.latest => Position::Latest,
+            None => Position::TrimHorizon,
+        };
         let infos = self.infos().await?;
         self.stores.leases.sync(&self.application, &self.source.stream, &infos, &initial).await.map_err(Failure::error)
     }
@@ -188,7 +183,7 @@ impl ShardGroups {
             Job::Enrich { work, enrich, resolver, .. } => {
                 vec![self.enrich(&mut builder, work, enrich, resolver, careful)]
             }
-            Job::Load { work, sinks } => self.load(&mut builder, work, sinks, careful).await?,
+            Job::Load { work, sinks } => self.load(&mut builder, work, sinks, careful),
         };
         let limit = ReadLimit { records: self.source.max_records, bytes: self.source.max_bytes };
         let options = ReaderOptions { limit, ..ReaderOptions::default() };
@@ -247,13 +242,13 @@ impl ShardGroups {
     }
 
     /// reader ► (batcher ► writer) for each sink, and one writer of bad rows for each, so that their orders don't mix.
-    async fn load(
+    fn load(
         &self,
         builder: &mut GroupBuilder,
         work: &Load,
         sinks: &[SinkSetup],
         careful: bool,
-    ) -> Result<Vec<Port<Batch<Record>>>, Failure> {
+    ) -> Vec<Port<Batch<Record>>> {
         let mut outs = Vec::new();
         for (number, (sink, setup)) in work.sinks.iter().zip(sinks).enumerate() {
             let suffix = if work.sinks.len() > 1 { format!(" {}", number + 1) } else { String::new() };
@@ -265,8 +260,8 @@ impl ShardGroups {
                     let (store, config) = (Arc::clone(store), Arc::clone(config));
                     builder.stage(&format!("s3-writer{suffix}"), limits, move || S3Writer::new(store, config, bad))
                 }
-                SinkSetup::Tables { resolver } => {
-                    let loader = self.loader(sink, resolver).await?;
+                SinkSetup::Tables { loader } => {
+                    let loader = loader.clone();
                     let shard = builder.context().id.shard.clone();
                     let progress = ProgressKey {
                         application: self.application.clone(),
@@ -281,7 +276,7 @@ impl ShardGroups {
             let rules = rules(sink.batch, careful);
             outs.push(builder.stage(&format!("batcher{suffix}"), self.mailbox(), move || Batcher::new(rules, writer)));
         }
-        Ok(outs)
+        outs
     }
 
     fn bad_writer(&self, builder: &mut GroupBuilder, suffix: &str, stream: &str) -> Port<Batch<PutEntry>> {
@@ -291,21 +286,6 @@ impl ShardGroups {
         let (streams, stream) = (Arc::clone(&self.stores.streams), stream.to_owned());
         builder.stage(&format!("stream-writer bad{suffix}"), self.mailbox(), move || {
             StreamWriter::new(streams, stream, producer)
-        })
-    }
-
-    async fn loader(&self, sink: &LoadSink, resolver: &Arc<Resolver>) -> Result<Loader, Failure> {
-        let warehouse = self.stores.warehouse.clone().ok_or_else(|| Failure::message("no warehouse is open"))?;
-        let options = LoaderOptions::new(
-            settings::processor("snowmelt-postgres-loader"),
-            settings::iglu_clock(&self.stores.clock),
-        );
-        let schemas = Arc::clone(resolver);
-        Ok(match sink.purpose {
-            Purpose::Bad => Loader::BadRows(BadRowLoader::new(warehouse, schemas, options)),
-            Purpose::Enriched | Purpose::Raw => {
-                Loader::Events(EventLoader::new(warehouse, schemas, options).await.map_err(Failure::error)?)
-            }
         })
     }
 }

@@ -11,6 +11,7 @@ pub mod registries;
 pub mod settings;
 mod signals;
 mod sinks;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::cli::DefinitionArgs;
 use crate::definition::model::{Definition, Work};
-use crate::definition::{OriginalCollector, Overrides, Plan, load};
+use crate::definition::{Originals, Overrides, Plan, load};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
 use crate::run::groups::{ShardGroups, Tuning};
@@ -39,9 +40,9 @@ pub fn run(args: &DefinitionArgs) -> Outcome {
     if let Some(data_dir) = &args.data_dir {
         overrides.push("backend.data_dir", data_dir.display().to_string(), "--data-dir");
     }
-    let original = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
-    let plan = load(&args.files, original.as_ref(), &overrides)?;
-    for note in original.iter().flat_map(OriginalCollector::notes) {
+    let originals = Originals::read(&args.originals)?;
+    let plan = load(&args.files, &originals, &overrides)?;
+    for note in originals.notes() {
         tracing::warn!("{note}");
     }
     actix_rt::System::new().block_on(node(plan))
