@@ -33,10 +33,16 @@ install "${packages[@]}"
 
 # Installed again only when the pinned versions change.
 if ! cmp -s tests/tools/requirements.txt .tools/python/installed.txt; then
-  echo 'installing into .tools/python: the Python tracker, the analytics SDK, and an emulator of SQS and S3'
+  echo 'installing into .tools/python: the Python tracker, the analytics SDK, an emulator of SQS and S3, and a tester of interfaces'
   python3 -m venv --clear .tools/python || missing 'python3-venv' 'apt-get install python3-venv'
   .tools/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/tools/requirements.txt
   cp tests/tools/requirements.txt .tools/python/installed.txt
+fi
+if ! cmp -s tests/tools/dbt-requirements.txt .tools/dbt/installed.txt; then
+  echo 'installing into .tools/dbt: dbt for PostgreSQL'
+  python3 -m venv --clear .tools/dbt
+  .tools/dbt/bin/pip install --quiet --disable-pip-version-check --requirement tests/tools/dbt-requirements.txt
+  cp tests/tools/dbt-requirements.txt .tools/dbt/installed.txt
 fi
 if ! cmp -s tests/tools/node/package-lock.json .tools/node/installed.json; then
   echo 'installing into .tools/node: the Node and browser trackers, and what drives the browser'

@@ -37,6 +37,10 @@ pub struct RunInfo {
     pub operator_url: String,
     /// The warehouse, where there is one.
     pub postgres_url: Option<String>,
+    /// The schema registry, where there is one.
+    pub registry_url: Option<String>,
+    /// The file of its super key.
+    pub registry_key_file: Option<PathBuf>,
     /// The directory of the objects.
     pub objects_dir: PathBuf,
     /// The program's process.
@@ -153,6 +157,8 @@ impl RunInfo {
             collector_url: String::new(),
             operator_url: String::new(),
             postgres_url: None,
+            registry_url: None,
+            registry_key_file: None,
             objects_dir: PathBuf::new(),
             pid: 0,
         }
@@ -233,7 +239,7 @@ fn read_info(run_json: &Path, pid: u32) -> Result<Option<RunInfo>> {
 }
 
 #[allow(unsafe_code)] // the standard library cannot send a signal
-fn signal(pid: u32, signal: libc::c_int) {
+pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return };
     // SAFETY: `kill` takes two numbers and touches no memory. A process that has ended meanwhile is no error here.
     unsafe { libc::kill(pid, signal) };

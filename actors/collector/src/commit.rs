@@ -4,6 +4,9 @@
 //! Bounds: `maxPendingRecords` wait, `maxPendingBytes` wait or are under way, `maxInFlight` batches are written at a time. When
 //! there is no room a request waits for some, up to `waitForRoom`. A record once accepted is written even if its request has gone.
 
+mod company;
+mod courier;
+
 use std::{
     sync::{
         Arc,
@@ -18,10 +21,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use self::{
+    company::Company,
+    courier::{Waiting, deliver},
+};
 use crate::{
     CollectorConfig, Durability, Outgoing, Sink, SinkError,
     config::{BackoffPolicy, BufferConfig, SinkConfig},
 };
+
+pub(crate) use self::courier::Courier;
 
 /// Most records in one write: what Kinesis takes in one call.
 const MAX_BATCH_RECORDS: usize = 500;
@@ -136,7 +145,7 @@ struct Entry {
     /// The record's share of `maxPendingBytes`, taken from the buffer's room; given back for a batch at once.
     room: u32,
     /// Who waits; nobody does where requests are answered at once.
-    done: Option<oneshot::Sender<bool>>,
+    waiting: Option<Waiting>,
 }
 
 /// Resolves when its record is durable.
@@ -161,6 +170,32 @@ impl Ticket {
     }
 }
 
+/// What a flusher that waits is woken for; a wake-up a record would cost more than the record.
+#[derive(Debug, Default)]
+struct Level {
+    /// Records accepted since the start.
+    accepted: AtomicUsize,
+    /// How many of them there are when the flusher wants to know.
+    wanted: AtomicUsize,
+    look: Notify,
+}
+
+impl Level {
+    /// Counts a record that is in the buffer.
+    fn rise(&self) {
+        // In one order with `reached`: one of the two sees the other's value.
+        if self.accepted.fetch_add(1, Ordering::SeqCst) + 1 == self.wanted.load(Ordering::SeqCst) {
+            self.look.notify_one();
+        }
+    }
+
+    /// Whether `wanted` were accepted; if not yet, whoever accepts the last of them wakes the flusher.
+    fn reached(&self, wanted: usize) -> bool {
+        self.wanted.store(wanted, Ordering::SeqCst);
+        self.accepted.load(Ordering::SeqCst) >= wanted
+    }
+}
+
 /// The buffer before one sink.
 #[derive(Debug)]
 pub struct Committer {
@@ -171,10 +206,7 @@ pub struct Committer {
     wait_for_room: Duration,
     answers_at_once: bool,
     outstanding: Arc<AtomicUsize>,
-    /// Records accepted so far; each time they would fill one more batch, the flusher is woken.
-    accepted: AtomicUsize,
-    batch_records: usize,
-    full: Arc<Notify>,
+    level: Arc<Level>,
     stop: Arc<Notify>,
     flusher: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -184,7 +216,7 @@ impl Committer {
     pub fn start(name: &'static str, sink: Arc<dyn Sink>, settings: CommitSettings) -> Self {
         let (queue, entries) = mpsc::channel(settings.max_pending_records);
         let outstanding = Arc::new(AtomicUsize::new(0));
-        let (stop, full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (stop, level) = (Arc::new(Notify::new()), Arc::new(Level::default()));
         let committer = Self {
             sink: name,
             queue,
@@ -193,14 +225,12 @@ impl Committer {
             wait_for_room: settings.wait_for_room,
             answers_at_once: settings.durability == Durability::Memory,
             outstanding: Arc::clone(&outstanding),
-            accepted: AtomicUsize::new(0),
-            batch_records: settings.batch.records,
-            full: Arc::clone(&full),
+            level: Arc::clone(&level),
             stop: Arc::clone(&stop),
             flusher: tokio::sync::Mutex::new(None),
         };
         let room = Arc::clone(&committer.room);
-        let writer = Arc::new(Writer { name, sink, settings, room, outstanding, full });
+        let writer = Arc::new(Writer { name, sink, settings, room, outstanding, level });
         let flusher = tokio::spawn(flush(entries, writer, stop));
         Self { flusher: tokio::sync::Mutex::new(Some(flusher)), ..committer }
     }
@@ -221,8 +251,8 @@ impl Committer {
                 .map_err(|_| full())?
                 .map_err(|_| closed())?,
         };
-        let (done, stored) = if self.answers_at_once { (None, None) } else { split(oneshot::channel()) };
-        let entry = Entry { record, room: cost, done };
+        let (waiting, stored) = if self.answers_at_once { (None, None) } else { split(Waiting::here()) };
+        let entry = Entry { record, room: cost, waiting };
         self.outstanding.fetch_add(1, Ordering::Relaxed);
         let queued = match self.queue.try_send(entry) {
             Ok(()) => Ok(()),
@@ -237,9 +267,9 @@ impl Committer {
         match queued {
             Ok(()) => {
                 permit.forget();
-                let fills = (self.accepted.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.batch_records);
-                if fills || self.room.available_permits() < self.max_pending_bytes / 2 {
-                    self.full.notify_one();
+                self.level.rise();
+                if self.room.available_permits() < self.max_pending_bytes / 2 {
+                    self.level.look.notify_one();
                 }
                 Ok(Ticket { sink: self.sink, stored })
             }
@@ -273,7 +303,11 @@ fn split<S, R>((sender, receiver): (S, R)) -> (Option<S>, Option<R>) {
 /// Takes records out of the buffer and writes them in batches, until told to stop and the buffer is empty.
 async fn flush(mut entries: mpsc::Receiver<Entry>, writer: Arc<Writer>, stop: Arc<Notify>) {
     let in_flight = Arc::new(Semaphore::new(writer.settings.max_in_flight));
+    let Writer { settings, .. } = writer.as_ref();
+    let mut company = Company::new(settings.batch.records, settings.durability != Durability::Memory);
     let mut taken = Vec::new();
+    // Records that were taken in all.
+    let mut total = 0_usize;
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -286,7 +320,7 @@ async fn flush(mut entries: mpsc::Receiver<Entry>, writer: Arc<Writer>, stop: Ar
         }
         if !stopping {
             tokio::select! {
-                () = writer.gather(&entries, taken.len()) => {}
+                () = writer.gather(&in_flight, total, company.wanted()) => {}
                 () = stop.notified() => {
                     stopping = true;
                     entries.close();
@@ -299,12 +333,15 @@ async fn flush(mut entries: mpsc::Receiver<Entry>, writer: Arc<Writer>, stop: Ar
         {
             taken.push(entry);
         }
+        total += taken.len();
+        company.came(taken.len());
         for batch in batches(&mut taken, writer.settings.batch) {
             let permit = Arc::clone(&in_flight).acquire_owned().await.expect("this semaphore is never closed");
             let writer = Arc::clone(&writer);
             tokio::spawn(async move {
                 writer.write(batch).await;
                 drop(permit);
+                writer.level.look.notify_one();
             });
         }
     }
@@ -363,19 +400,28 @@ struct Writer {
     settings: CommitSettings,
     room: Arc<Semaphore>,
     outstanding: Arc<AtomicUsize>,
-    full: Arc<Notify>,
+    level: Arc<Level>,
 }
 
 impl Writer {
-    /// Waits for company: until a batch is full, half the room is taken, or `linger` is over. It is woken about once a batch, since a
-    /// wake-up a record would cost more than the record; so a batch may wait until there are nearly two.
-    async fn gather(&self, entries: &mpsc::Receiver<Entry>, taken: usize) {
-        let deadline = Instant::now() + self.settings.linger;
+    /// Waits for company after the first `total` records: until there are `wanted` and no batch is under way, a batch is full, half the
+    /// room is taken, or `linger` is over. A disk is the slower the more fsyncs are under way, so there what comes meanwhile makes the
+    /// next batch larger, and `linger` counts from then.
+    async fn gather(&self, in_flight: &Semaphore, total: usize, wanted: usize) {
+        let Self { settings, level, .. } = self;
+        let mut deadline = Instant::now() + settings.linger;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let full = taken + entries.len() >= self.settings.batch.records
-                || self.room.available_permits() < self.settings.max_pending_bytes / 2;
-            if full || timeout(left, self.full.notified()).await.is_err() {
+            let idle = in_flight.available_permits() == settings.max_in_flight;
+            let due = level.reached(total + if idle { wanted } else { settings.batch.records });
+            if due || self.room.available_permits() < settings.max_pending_bytes / 2 {
+                return;
+            }
+            if !idle && settings.durability == Durability::Spool {
+                // Whoever writes now has an end.
+                level.look.notified().await;
+                deadline = Instant::now() + settings.linger;
+            } else if timeout(deadline.saturating_duration_since(Instant::now()), level.look.notified()).await.is_err()
+            {
                 return;
             }
         }
@@ -392,7 +438,7 @@ impl Writer {
             bytes += entry.record.data.len();
             room.taken += entry.room as usize;
             records.push(entry.record);
-            waiting.extend(entry.done);
+            waiting.extend(entry.waiting);
         }
         let written = match self.settings.durability {
             Durability::Stream | Durability::Spool => self.attempt(records).await,
@@ -404,10 +450,7 @@ impl Writer {
         }
         self.outstanding.fetch_sub(count, Ordering::Relaxed);
         drop(room);
-        for (index, done) in waiting.into_iter().enumerate() {
-            // A request that has gone does not want to know.
-            let _gone = done.send(written.holds(index));
-        }
+        deliver(waiting.into_iter().enumerate().map(|(index, waiting)| (waiting, written.holds(index))));
     }
 
     async fn attempt(&self, records: Vec<Outgoing>) -> Written {

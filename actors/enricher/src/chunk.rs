@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use snowmelt_enrich::{Context, Counts, Enrich, OutRecord, Outputs, RecordSeed, Scratch};
+use snowmelt_enrich::{self as enrich, Context, Counts, Enrich, Lengths, OutRecord, Outputs, RecordSeed, Scratch};
 use snowmelt_iglu::{Lookup, Overlay, Resolver, SchemaKey, SchemaSource};
 use snowmelt_streams::{Origin, PutEntry, Record};
 
@@ -83,10 +83,11 @@ impl Work {
 
     fn run_with(&self, range: Range<usize>, schemas: &dyn SchemaSource) -> Result<Chunk, Missing> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut chunk = Chunk::default();
             let mut missing = Missing::default();
-            let mut outputs = Outputs::default();
-            for record in &self.records[range] {
+            let records = &self.records[range];
+            let mut ends = Vec::with_capacity(records.len());
+            let mut batch = enrich::Batch::new(&self.enrich, scratch);
+            for record in records {
                 if let Some(probe) = &self.probe {
                     probe(record);
                 }
@@ -96,38 +97,54 @@ impl Work {
                     schemas,
                     seed: RecordSeed::new(&self.stream, place.as_bytes()),
                 };
-                match self.enrich.record(&record.data, &cx, scratch, &mut outputs) {
-                    Ok(()) if missing.is_empty() => chunk.take(&mut outputs, record),
+                match batch.record(&record.data, &cx) {
+                    Ok(()) if missing.is_empty() => ends.push(batch.lengths()),
                     // The chunk runs again anyway: from here on only what else is missing matters.
-                    Ok(()) => outputs = Outputs::default(),
+                    Ok(()) => batch.clear(),
                     Err(needs) => {
                         missing.schemas.extend(needs.schemas);
                         missing.unreachable.extend(needs.unreachable.into_iter().map(|(key, _)| key));
                     }
                 }
             }
-            if missing.is_empty() { Ok(chunk) } else { Err(missing) }
+            if missing.is_empty() { Ok(Chunk::new(batch.finish(), records, &ends)) } else { Err(missing) }
         })
     }
 }
 
 impl Chunk {
-    fn take(&mut self, outputs: &mut Outputs, record: &Record) {
-        append(&mut self.good, &mut outputs.good, record);
-        append(&mut self.bad, &mut outputs.bad, record);
-        append(&mut self.failed, &mut outputs.failed, record);
-        append(&mut self.pii, &mut outputs.pii, record);
-        self.counts.add(std::mem::take(&mut outputs.counts));
+    /// `ends` tells for each record how many outputs there were after it.
+    fn new(outputs: Outputs, records: &[Record], ends: &[Lengths]) -> Self {
+        let Outputs { good, bad, failed, pii, counts } = outputs;
+        Self {
+            good: entries(good, records, ends, |end| end.good),
+            bad: entries(bad, records, ends, |end| end.bad),
+            failed: entries(failed, records, ends, |end| end.failed),
+            pii: entries(pii, records, ends, |end| end.pii),
+            counts,
+        }
     }
 }
 
-fn append(entries: &mut Vec<PutEntry>, outputs: &mut Vec<OutRecord>, record: &Record) {
-    entries.extend(outputs.drain(..).zip(0_u32..).map(|(output, index)| PutEntry {
-        partition_key: output.partition_key,
-        explicit_hash_key: None,
-        data: output.data,
-        origin: Some(Origin { sequence: record.sequence, index }),
-    }));
+/// Outputs with their origin: the record they come of, and the how manieth of it they are.
+fn entries(
+    outputs: Vec<OutRecord>,
+    records: &[Record],
+    ends: &[Lengths],
+    end: impl Fn(&Lengths) -> usize,
+) -> Vec<PutEntry> {
+    let mut entries = Vec::with_capacity(outputs.len());
+    let mut outputs = outputs.into_iter();
+    for (record, lengths) in records.iter().zip(ends) {
+        let count = end(lengths) - entries.len();
+        entries.extend(outputs.by_ref().take(count).zip(0_u32..).map(|(output, index)| PutEntry {
+            partition_key: output.partition_key,
+            explicit_hash_key: None,
+            data: output.data,
+            origin: Some(Origin { sequence: record.sequence, index }),
+        }));
+    }
+    entries
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 //! Rows and progress commit in one transaction. Bad rows are durable in the bad stream before it commits: a crash in between
 //! repeats them, recognisable by their origin, and never loses them.
 
+mod metric;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use metric::Metric;
 use snowmelt_runtime::{Backoff, Batch, Failure, Ledger, Port, Stage, StageContext};
 use snowmelt_streams::{Origin, PutEntry, Record};
 use snowmelt_warehouse::{BadRow, BadRowLoader, BadSink, EventLoader, InputRecord, LoadError, LoadReport, ProgressKey};
@@ -65,9 +68,10 @@ impl Stage for PostgresWriter {
             match cx.outside(self.load(&records, last, cx)).await {
                 Ok(report) => {
                     self.backoff.reset();
+                    metric::emit(&report, cx.group());
                     tracing::debug!(
                         group = %cx.group(), records = report.records, rows = report.rows, skipped = report.skipped,
-                        bad = report.bad, "loaded"
+                        bad = report.bad, duplicates = report.duplicates, "loaded"
                     );
                     input.ack.delivered();
                     return Ok(());

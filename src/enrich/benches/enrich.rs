@@ -8,7 +8,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use serde_json::json;
 use snowmelt_enrich::enrichments::Enrichments;
-use snowmelt_enrich::{Context, Outputs, RecordSeed, Scratch};
+use snowmelt_enrich::{Batch, Context, RecordSeed, Scratch};
 use snowmelt_protocol::document::Document;
 use snowmelt_protocol::payload::CollectorPayload;
 
@@ -20,6 +20,8 @@ fn main() {
     divan::main();
 }
 
+/// Records a batch.
+const BATCH: usize = 100;
 /// Different events.
 const EVENTS: usize = 200;
 
@@ -40,12 +42,14 @@ fn run(bencher: Bencher<'_, '_>, records: &[Vec<u8>], events: usize, enrichments
     let enrich = input::enrich(enrichments);
     let resolver = input::resolver(records, &enrich);
     let cx = Context { now_micros: input::NOW_MICROS, schemas: &*resolver, seed: RecordSeed::new("raw", b"1") };
-    let (mut scratch, mut out) = (Scratch::new(), Outputs::default());
+    let mut scratch = Scratch::new();
     let mut records = records.iter().cycle();
-    bencher.counter(ItemsCount::new(events)).bench_local(|| {
-        out.good.clear();
-        let record = records.next().map_or(&[][..], Vec::as_slice);
-        enrich.record(black_box(record), &cx, &mut scratch, &mut out).is_ok()
+    bencher.counter(ItemsCount::new(events * BATCH)).bench_local(|| {
+        let mut batch = Batch::new(&enrich, &mut scratch);
+        for record in records.by_ref().take(BATCH) {
+            batch.record(black_box(record), &cx).expect("all schemas are in memory");
+        }
+        batch.finish()
     });
 }
 

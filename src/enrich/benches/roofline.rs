@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use snowmelt_enrich::enrichments::{ConfigDocument, Enrichments};
-use snowmelt_enrich::{Context, Enrich, Outputs, RecordSeed, Scratch};
+use snowmelt_enrich::{Batch, Context, Enrich, RecordSeed, Scratch};
 use snowmelt_iglu::Resolver;
 
 /// As the program has it.
@@ -39,7 +39,7 @@ fn main() {
         let mut machine = Machine::new(enrich, &resolver);
         // Once before, so that what is counted is what a warm pipeline does.
         let all = records.iter().cycle();
-        all.clone().take(EVENTS).for_each(|record| machine.enrich(record));
+        machine.enrich(all.clone().take(EVENTS));
         enrich_events(&mut machine, all.take(events));
         return;
     }
@@ -133,32 +133,31 @@ struct Machine<'m> {
     enrich: &'m Enrich,
     resolver: &'m Resolver,
     scratch: Scratch,
-    out: Outputs,
     count: u64,
 }
 
 impl<'m> Machine<'m> {
     fn new(enrich: &'m Enrich, resolver: &'m Resolver) -> Self {
-        Machine { enrich, resolver, scratch: Scratch::new(), out: Outputs::default(), count: 0 }
+        Machine { enrich, resolver, scratch: Scratch::new(), count: 0 }
     }
 
-    fn enrich(&mut self, record: &[u8]) {
-        self.count += 1;
-        let cx = Context {
-            now_micros: input::NOW_MICROS,
-            schemas: self.resolver,
-            seed: RecordSeed::new("raw", &self.count.to_be_bytes()),
-        };
-        self.enrich.record(record, &cx, &mut self.scratch, &mut self.out).expect("all schemas are in memory");
-        if self.out.good.len() >= SLICE {
-            std::hint::black_box(&self.out);
-            self.out.good.clear();
+    fn enrich<'r>(&mut self, records: impl Iterator<Item = &'r Vec<u8>>) {
+        let mut batch = Batch::new(self.enrich, &mut self.scratch);
+        for record in records {
+            self.count += 1;
+            let cx = Context {
+                now_micros: input::NOW_MICROS,
+                schemas: self.resolver,
+                seed: RecordSeed::new("raw", &self.count.to_be_bytes()),
+            };
+            batch.record(record, &cx).expect("all schemas are in memory");
         }
+        std::hint::black_box(batch.finish());
     }
 }
 
 /// A function of its own, so that callgrind can tell it from what prepares it.
 #[inline(never)]
 fn enrich_events<'r>(machine: &mut Machine<'_>, records: impl Iterator<Item = &'r Vec<u8>>) {
-    records.for_each(|record| machine.enrich(record));
+    machine.enrich(records);
 }

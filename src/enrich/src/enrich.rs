@@ -9,11 +9,13 @@ use snowmelt_protocol::badrow::{
 };
 use snowmelt_protocol::container::{Compression, ContainerError, ContainerReader, Limits, Next};
 use snowmelt_protocol::document::Document;
+use snowmelt_protocol::event::Column;
 
 use crate::adapters::{self, Refusal, RowKind};
 use crate::config::{EnrichConfig, MAX_JSON_DEPTH};
 use crate::enrichments::Enrichments;
 use crate::event::{self, EventScratch};
+use crate::fingerprints::{self, Fingerprints};
 use crate::ids::{Purpose, RecordSeed};
 use crate::outputs::{Mark, OutRecord, Outputs};
 use crate::request::{self, Request};
@@ -26,6 +28,8 @@ pub struct Enrich {
     pub(crate) config: EnrichConfig,
     pub(crate) enrichments: Enrichments,
     pub(crate) v_etl: String,
+    /// Whether fingerprints of good events may be worked out later.
+    pub(crate) defers: bool,
     payload_schema: SchemaCriterion,
     envelopes: Envelopes,
 }
@@ -92,6 +96,7 @@ pub struct Scratch {
     payload: Vec<u8>,
     keys: KeyCache,
     event: EventScratch,
+    pub(crate) fingerprints: Fingerprints,
 }
 
 impl Scratch {
@@ -104,7 +109,11 @@ impl Scratch {
 impl Enrich {
     /// Puts configuration and enrichments together.
     pub fn new(config: EnrichConfig, enrichments: Enrichments) -> Self {
+        let shown = enrichments.read_fingerprints()
+            || config.partition_key == Some(Column::EventFingerprint)
+            || !config.limits.allow(Column::EventFingerprint, fingerprints::LEN);
         Enrich {
+            defers: !shown,
             v_etl: config.processor.v_etl(),
             config,
             enrichments,
@@ -123,8 +132,24 @@ impl Enrich {
         scratch: &mut Scratch,
         out: &mut Outputs,
     ) -> Result<(), Needs> {
+        // What a call that panicked has left is not ours.
+        scratch.fingerprints.rewind(0);
+        let done = self.one(record, cx, scratch, out);
+        scratch.fingerprints.settle(&mut out.good);
+        done
+    }
+
+    /// The same, but lines of good events may lack their fingerprint until those of `scratch` are settled.
+    pub(crate) fn one(
+        &self,
+        record: &[u8],
+        cx: &Context<'_>,
+        scratch: &mut Scratch,
+        out: &mut Outputs,
+    ) -> Result<(), Needs> {
         let mark = out.mark();
         let needs = Needs::default();
+        let mut fingerprints = std::mem::take(&mut scratch.fingerprints);
         let mut run = Run {
             enrich: self,
             cx,
@@ -132,6 +157,7 @@ impl Enrich {
             needs,
             payloads: 0,
             keys_drawn: 0,
+            fingerprints: &mut fingerprints,
             seen: mark,
             bytes: 0,
             input: 0,
@@ -141,17 +167,18 @@ impl Enrich {
             None => run.payload(record, scratch),
             Some(compression) => run.container(record, compression, scratch),
         }
-        if run.too_large {
-            run.out.rewind(mark);
+        let done = if run.too_large {
+            run.rewind(mark);
             run.expanded(record);
-            return Ok(());
-        }
-        let needs = run.needs;
-        if needs.is_empty() {
-            return Ok(());
-        }
-        out.rewind(mark);
-        Err(needs.distinct())
+            Ok(())
+        } else if run.needs.is_empty() {
+            Ok(())
+        } else {
+            run.rewind(mark);
+            Err(run.needs.distinct())
+        };
+        scratch.fingerprints = fingerprints;
+        done
     }
 }
 
@@ -163,6 +190,7 @@ pub(crate) struct Run<'r> {
     needs: Needs,
     payloads: u32,
     keys_drawn: u32,
+    pub fingerprints: &'r mut Fingerprints,
     /// How far the outputs were measured, and their size so far.
     seen: Mark,
     bytes: usize,
@@ -189,6 +217,11 @@ const ROW_TOO_LARGE: &str = "Event failed enrichment and resulting bad row";
 impl Run<'_> {
     pub(crate) fn now_millis(&self) -> i64 {
         self.cx.now_micros.div_euclid(1_000)
+    }
+
+    fn rewind(&mut self, mark: Mark) {
+        self.out.rewind(mark);
+        self.fingerprints.rewind(self.out.good.len());
     }
 
     fn container(&mut self, record: &[u8], compression: Compression, scratch: &mut Scratch) {

@@ -14,6 +14,7 @@ use crate::enrich::Run;
 use crate::enrichments::{self, Entity, Phase};
 use crate::failed::{Reporter, Violation};
 use crate::fields::{Field, FieldId, Turn};
+use crate::fingerprints::Deferral;
 use crate::ids::Purpose;
 use crate::lengths;
 use crate::outputs::OutRecord;
@@ -31,6 +32,7 @@ pub(crate) struct EventScratch {
     derived: Vec<Entity>,
     failures: Vec<EnrichmentMessage>,
     pii: Vec<EnrichedEvent>,
+    deferral: Deferral,
     /// Findings of the first phase.
     input: Findings,
     /// Findings of the last phase.
@@ -61,10 +63,11 @@ pub(crate) fn enrich(
     memory: &mut EventScratch,
 ) {
     memory.clear();
+    memory.deferral.begin(run.enrich.defers);
     read_parameters(run, request, parameters, place, memory);
     let unstruct_schema = read_json(parameters, checker, memory);
 
-    let EventScratch { event, derived, failures, pii, .. } = &mut *memory;
+    let EventScratch { event, derived, failures, pii, deferral, .. } = &mut *memory;
     enrichments::run(
         &run.enrich.enrichments,
         Phase {
@@ -76,6 +79,7 @@ pub(crate) fn enrich(
             derived,
             failures,
             pii,
+            deferral,
         },
     );
     check_output(run, checker, memory);
@@ -221,19 +225,21 @@ fn check_output(run: &mut Run<'_>, checker: &mut Checker<'_>, memory: &mut Event
 /// Puts out what became of the event.
 fn emit(run: &mut Run<'_>, request: &Request<'_>, parameters: &Parameters<'_>, memory: &mut EventScratch) {
     write_derived(run, memory);
-    let EventScratch { event, failures, pii, input, output, .. } = memory;
-    if input.violations.is_empty() && failures.is_empty() && output.violations.is_empty() {
-        if event.tsv_len() > run.enrich.config.max_record_bytes {
-            let mut line = String::new();
-            event.write_tsv(&mut line);
-            run.trim(&mut line, EVENT_TOO_LARGE);
-            run.bad(line);
-        } else {
-            let record = out_record(run, event);
-            run.out.good.push(record);
-            pii.iter().for_each(|event| emit_pii(run, event));
-        }
-        return;
+    let EventScratch { event, failures, pii, input, output, deferral, .. } = memory;
+    let faultless = input.violations.is_empty() && failures.is_empty() && output.violations.is_empty();
+    let fits = event.tsv_len() <= run.enrich.config.max_record_bytes;
+    if faultless && fits {
+        let record = out_record(run, event);
+        run.out.good.push(record);
+        run.fingerprints.put_off(deferral, event, &mut run.out.good);
+        return pii.iter().for_each(|event| emit_pii(run, event));
+    }
+    deferral.settle(event);
+    if faultless {
+        let mut line = String::new();
+        event.write_tsv(&mut line);
+        run.trim(&mut line, EVENT_TOO_LARGE);
+        return run.bad(line);
     }
     let pairs = pairs_of(parameters);
     let raw = &request.to_raw_event_object(&pairs);
@@ -250,7 +256,7 @@ fn emit(run: &mut Run<'_>, request: &Request<'_>, parameters: &Parameters<'_>, m
     run.bad(line);
     if run.enrich.config.failed_output {
         // A failed event that is too large is left out: its bad row was sent.
-        if event.tsv_len() <= run.enrich.config.max_record_bytes {
+        if fits {
             let record = out_record(run, event);
             run.out.failed.push(record);
         }

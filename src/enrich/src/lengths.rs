@@ -44,6 +44,11 @@ impl Limits {
         if unsupported.is_empty() { Ok(all) } else { Err(UnsupportedLimits { unsupported }) }
     }
 
+    /// Whether a text of so many UTF-16 units is never too long for a column.
+    pub(crate) fn allow(&self, column: Column, units: usize) -> bool {
+        self.limits.iter().all(|&(limited, limit)| limited != column || units <= limit as usize)
+    }
+
     /// Columns whose text is too long, in column order, with their limits.
     pub(crate) fn exceeded(&self, event: &EnrichedEvent) -> Vec<(Column, u32)> {
         let too_long = |&&(column, limit): &&(Column, u32)| {

@@ -7,6 +7,7 @@
 
 mod adapters;
 mod base64;
+mod batch;
 pub mod config;
 mod convert;
 mod decimal;
@@ -16,6 +17,7 @@ pub mod enrichments;
 mod event;
 mod failed;
 mod fields;
+mod fingerprints;
 mod ids;
 mod lengths;
 mod outputs;
@@ -26,11 +28,12 @@ mod selfdescribing;
 mod uri;
 mod validation;
 
+pub use batch::Batch;
 pub use config::EnrichConfig;
 pub use enrich::{Context, Enrich, MAX_OUTPUT_BYTES, Needs, OUTPUT_FACTOR, SPARE_OUTPUT_BYTES, Scratch};
 pub use ids::RecordSeed;
 pub use lengths::{Limits, UnsupportedLimits};
-pub use outputs::{Counts, OutRecord, Outputs};
+pub use outputs::{Counts, Lengths, OutRecord, Outputs};
 pub use parameters::{Pair, Parameters};
 pub use request::{Request, Source};
 pub use uri::{Uri, UriError};

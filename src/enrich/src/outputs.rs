@@ -35,6 +35,19 @@ pub struct Outputs {
     pub counts: Counts,
 }
 
+/// How many records there are for each output stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lengths {
+    /// Of [`Outputs::good`].
+    pub good: usize,
+    /// Of [`Outputs::bad`].
+    pub bad: usize,
+    /// Of [`Outputs::failed`].
+    pub failed: usize,
+    /// Of [`Outputs::pii`].
+    pub pii: usize,
+}
+
 /// Counters of what was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

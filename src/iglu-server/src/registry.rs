@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, broadcast, watch};
 
-use crate::core::catalog::{Budget, Catalog, Entry};
+use crate::core::catalog::{Budget, Catalog, Changed, Entry};
 use crate::storage::{Storage, StorageError};
 
 /// Between two tries to listen again, at most.
@@ -24,13 +24,18 @@ pub(crate) struct Registry {
     catalog: ArcSwap<Catalog>,
     budget: Arc<Budget>,
     refreshing: Mutex<()>,
+    changes: Option<broadcast::Sender<Changed>>,
 }
 
 impl Registry {
-    /// Reads the whole picture.
-    pub(crate) async fn open(storage: Storage, cache_bytes: usize) -> Result<Self, StorageError> {
+    /// Reads the whole picture. Whoever listens to `changes` hears of each change once it shows here.
+    pub(crate) async fn open(
+        storage: Storage,
+        cache_bytes: usize,
+        changes: Option<broadcast::Sender<Changed>>,
+    ) -> Result<Self, StorageError> {
         let catalog = ArcSwap::from_pointee(storage.catalog().await?);
-        Ok(Self { storage, catalog, budget: Budget::new(cache_bytes), refreshing: Mutex::new(()) })
+        Ok(Self { storage, catalog, budget: Budget::new(cache_bytes), refreshing: Mutex::new(()), changes })
     }
 
     /// The picture of now.
@@ -42,7 +47,14 @@ impl Registry {
     pub(crate) async fn refresh(&self) -> Result<(), StorageError> {
         let _alone = self.refreshing.lock().await;
         if let Some(catalog) = self.storage.catalog_since(&self.catalog.load()).await? {
+            let changed = catalog.changed.clone();
             self.catalog.store(Arc::new(catalog));
+            if let Some(changes) = &self.changes
+                && changed != Changed::NoSchema
+            {
+                // That nobody listens is no failure.
+                drop(changes.send(changed));
+            }
         }
         Ok(())
     }
@@ -60,12 +72,11 @@ impl Registry {
             return Ok(Some(body));
         }
         let Some((members, row_version)) = self.storage.body(&entry.key).await? else { return Ok(None) };
-        let body = Bytes::from(members);
         // A body that changed since the picture was made belongs to the next one.
         if row_version == entry.row_version {
-            entry.keep(body.clone(), &self.budget);
+            entry.keep(&members, &self.budget);
         }
-        Ok(Some(body))
+        Ok(Some(Bytes::from(members)))
     }
 
     /// The bodies of many schemas, in their order; `None` for those that have gone.
@@ -79,24 +90,35 @@ impl Registry {
         let place: ahash::HashMap<&str, usize> = missing.iter().map(|&at| (entries[at].key.uri(), at)).collect();
         for (key, members, row_version) in self.storage.bodies(&keys).await? {
             let Some(&at) = place.get(key.uri()) else { continue };
-            let body = Bytes::from(members);
             if row_version == entries[at].row_version {
-                entries[at].keep(body.clone(), &self.budget);
+                entries[at].keep(&members, &self.budget);
             }
-            bodies[at] = Some(body);
+            bodies[at] = Some(Bytes::from(members));
         }
         Ok(bodies)
     }
 
     /// Follows the database until `stop` holds true.
-    pub(crate) async fn follow(self: Arc<Self>, check_every: Duration, mut stop: watch::Receiver<bool>) {
+    /// Failures are told to `trouble`, and their end.
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        check_every: Duration,
+        trouble: Option<watch::Sender<Option<String>>>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let tell = |now: Option<String>| {
+            if let Some(trouble) = &trouble {
+                trouble.send_if_modified(|last| std::mem::replace(last, now.clone()) != now);
+            }
+        };
         let mut wait = Duration::from_millis(200);
         loop {
             let failure = tokio::select! {
-                failure = self.follow_connection(check_every, &mut wait) => failure,
+                failure = self.follow_connection(check_every, &mut wait, || tell(None)) => failure,
                 // The sender's end is a stop too.
                 _stopped = stop.wait_for(|stop| *stop) => return,
             };
+            tell(Some(failure.to_string()));
             tracing::warn!(error = %failure, "the registry does not see changes by others; trying again");
             tokio::select! {
                 () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())) => {}
@@ -107,7 +129,7 @@ impl Registry {
     }
 
     /// Follows over one connection until something fails.
-    async fn follow_connection(&self, check_every: Duration, wait: &mut Duration) -> StorageError {
+    async fn follow_connection(&self, check_every: Duration, wait: &mut Duration, well: impl Fn()) -> StorageError {
         let mut listener = match self.storage.listen().await {
             Ok(listener) => listener,
             Err(error) => return error,
@@ -118,6 +140,7 @@ impl Registry {
                 return error;
             }
             *wait = Duration::from_millis(200);
+            well();
             // A lost connection gives `None` and is renewed by the listener; time passing is the safety check.
             match tokio::time::timeout(check_every, listener.try_recv()).await {
                 Ok(Err(source)) => return StorageError::Failed { what: "listening", source },

@@ -94,7 +94,8 @@ impl SchemaKey {
         &self.uri
     }
 
-    /// `VENDOR/NAME/FORMAT/VERSION`, as in files and HTTP paths. The characters of a key make it safe as both.
+    /// `VENDOR/NAME/FORMAT/VERSION`, as in files and HTTP paths. The characters of a key make it safe as both; a vendor of
+    /// dots alone, which would be another folder, is none.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.uri[SCHEME.len()..]
@@ -165,7 +166,8 @@ impl FromStr for SchemaKey {
 
 pub(crate) fn is_part(text: &str, dots: bool) -> bool {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || (dots && *b == b'.');
-    !text.is_empty() && text.len() <= MAX_PART_LENGTH && text.as_bytes().iter().all(allowed)
+    let dots_only = text.bytes().all(|b| b == b'.');
+    !dots_only && text.len() <= MAX_PART_LENGTH && text.as_bytes().iter().all(allowed)
 }
 
 /// Digits, hyphen, digits, hyphen, digits, where a group of digits may be empty (enrich-core 5.2): the shape that
@@ -336,6 +338,9 @@ mod tests {
             ["iglu:a/b/c/0-1-0", "iglu:a/b/c/01-0-0", "iglu:a/b/c/1-00-0", "iglu:a/b/c/--", "iglu:a/b/c/1-0-2147483648"]
         {
             assert_eq!(code(text), ParseError::SchemaVer, "{text}");
+        }
+        for dots in [".", "..", "..."] {
+            assert_eq!(code(&format!("iglu:{dots}/b/c/1-0-0")), ParseError::IgluUri, "{dots} is another folder");
         }
         let long = format!("iglu:{}/b/c/1-0-0", "v".repeat(129));
         assert_eq!(code(&long), ParseError::IgluUri);

@@ -9,11 +9,11 @@ use snowmelt_runtime::Clock;
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
 use crate::definition::model::{
-    Definition, Enrich, Limits, Load, LoadSink, ObjectPlace, Objects, Postgres, Purpose, Target, Work,
+    Definition, Enrich, Limits, Load, LoadSink, ObjectPlace, Objects, Postgres, Purpose, Tables, Target, Work,
 };
 use crate::definition::units::show_bytes;
-use crate::definition::{Overrides, Plan, load_with};
-use crate::run::{enriching, originals, settings};
+use crate::definition::{Originals, Overrides, Plan, load};
+use crate::run::{enriching, settings};
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -21,12 +21,12 @@ pub fn check(args: &CheckArgs) -> Outcome {
     if args.keys {
         print!("{}", all_keys());
     }
-    if args.files.is_empty() && args.collector_config.is_none() && args.s3_loader_config.is_empty() {
+    let originals = Originals::read(&args.originals)?;
+    if args.files.is_empty() && originals.is_empty() {
         return Ok(());
     }
     let overrides = Overrides::new(std::env::vars(), &args.sets)?;
-    let originals = originals(args.collector_config.as_deref(), &args.s3_loader_config)?;
-    let plan = load_with(&args.files, &originals, &overrides)?;
+    let plan = load(&args.files, &originals, &overrides)?;
     for note in originals.notes() {
         eprintln!("note: {note}");
     }
@@ -34,8 +34,8 @@ pub fn check(args: &CheckArgs) -> Outcome {
         match &definition.work {
             Work::Collect(collect) => drop(settings::collector(collect)?),
             Work::Enrich(work) => check_enrich(work)?,
+            Work::Registry(registry) => registry.notes.iter().for_each(|note| eprintln!("note: {note}")),
             Work::Load(work) => check_load(work, &definition.file)?,
-            Work::Registry(_) => {}
         }
     }
     print!("{}", describe(&plan));
@@ -178,7 +178,7 @@ fn target(sink: &LoadSink) -> String {
     };
     match &sink.target {
         Target::S3(objects) => format!("s3-packer ─► s3-writer {} ({purpose})", place(objects)),
-        Target::Postgres { .. } => format!("postgres-writer ({purpose})"),
+        Target::Postgres(_) => format!("postgres-writer ({purpose})"),
     }
 }
 
@@ -242,6 +242,7 @@ fn needs(plan: &Plan) -> Vec<String> {
                 needs.extend(collector_needs(&config));
             }
         }
+        needs.extend(database_needs(definition));
         if let Work::Registry(registry) = &definition.work {
             needs.push(format!("to listen on {} (schema registry {})", registry.listen, definition.name));
             if let Some(url) = &registry.database {
@@ -281,6 +282,16 @@ fn needs(plan: &Plan) -> Vec<String> {
         });
     }
     needs
+}
+
+/// Databases of sinks of their own.
+fn database_needs(definition: &Definition) -> Vec<String> {
+    let need = |tables: &Tables| {
+        let url = without_password(tables.database.as_deref()?);
+        let schema = tables.schema.as_deref().unwrap_or_default();
+        Some(format!("PostgreSQL at {url}: CREATE on the database, for the schemas {schema} and snowmelt"))
+    };
+    definition.tables().filter_map(need).collect()
 }
 
 fn collector_needs(config: &CollectorConfig) -> Vec<String> {

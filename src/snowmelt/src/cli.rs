@@ -33,7 +33,7 @@ pub struct Cli {
 pub enum Command {
     /// Run pipeline definitions in this process.
     #[command(
-        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n  snowmelt run --collector-config config.hocon                     the original's collector, alone\n  snowmelt run --s3-loader-config config.hocon                     an S3 loader of the original's, alone\n  snowmelt run pipelines/quickstart.toml --collector-config config.hocon\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
+        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n  snowmelt run --collector-config config.hocon                     the original's collector, alone\n  snowmelt run --s3-loader-config config.hocon                     an S3 loader of the original's, alone\n  snowmelt run pipelines/quickstart.toml --collector-config config.hocon\n  snowmelt run --postgres-config loader.hocon --resolver resolver.json   the original's Postgres loader, alone\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
     )]
     Run(DefinitionArgs),
     /// Load definitions without running them: draw their actors, state the memory bound, list what they need.
@@ -75,7 +75,7 @@ pub enum Command {
     Enrich(EnrichArgs),
     /// Publish, fetch, check and print schemas, and make keys of a registry.
     #[command(
-        after_help = "DIR holds files VENDOR/NAME/FORMAT/VERSION, at any depth. Without --registry the registry that runs in the data\ndirectory is meant, with its super key; else http://127.0.0.1:8081.\n\nExamples:\n  snowmelt iglu lint schemas\n  snowmelt iglu push schemas --public\n  SNOWMELT_IGLU_KEY=... snowmelt iglu push schemas --registry https://iglu.example.com\n  snowmelt iglu pull copy\n  snowmelt iglu ddl schemas/com.acme/event > event.sql\n  snowmelt iglu keygen --vendor-prefix com.acme\n\nExit code 2: something about the schemas is wrong; 1: the registry can't be reached or refuses."
+        after_help = "DIR holds files VENDOR/NAME/FORMAT/VERSION, at any depth. Without --registry the registry that runs in the data\ndirectory is meant, with its super key; else http://127.0.0.1:8081.\n\nExamples:\n  snowmelt iglu lint schemas\n  snowmelt iglu push schemas --public\n  SNOWMELT_IGLU_KEY=... snowmelt iglu push schemas --registry https://iglu.example.com\n  snowmelt iglu pull copy\n  snowmelt iglu ddl schemas/com.acme/event > event.sql\n  snowmelt iglu keygen --vendor-prefix com.acme\n  snowmelt iglu setup --database postgres://... --migrate 0.5.0\n\nExit code 2: something about the schemas is wrong; 1: the registry can't be reached or refuses."
     )]
     Iglu(IgluArgs),
     /// Load one actor alone and measure it, against stand-ins or the real backends.
@@ -89,16 +89,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DefinitionArgs {
     /// Definition files.
-    #[arg(required_unless_present_any = ["collector_config", "s3_loader_config"], value_name = "FILE")]
+    #[arg(required_unless_present_any = ["collector_config", "postgres_config", "s3_loader_config"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The original's config.hocon: its settings instead of those of the definitions' collector, which keeps its streams. Without a
-    /// collector in the definitions it is one of its own, with the streams that it names.
-    #[arg(long, value_name = "FILE")]
-    pub collector_config: Option<PathBuf>,
-    /// The original's configuration of an S3 loader, of either generation: a definition of its own, named as its lease table. May be
-    /// given several times.
-    #[arg(long, value_name = "FILE")]
-    pub s3_loader_config: Vec<PathBuf>,
+    /// Files of the original.
+    #[command(flatten)]
+    pub originals: OriginalArgs,
     /// Set a key, over the file and the environment: `source.start=latest`, or `enrich.source.start=latest` for the
     /// definition named enrich. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -108,18 +103,36 @@ pub struct DefinitionArgs {
     pub data_dir: Option<PathBuf>,
 }
 
+/// Configuration files of the original.
+#[derive(Debug, Default, Args)]
+pub struct OriginalArgs {
+    /// The original's config.hocon of a collector: its settings instead of those of the definitions' collector, which keeps its
+    /// streams. Without a collector in the definitions it is one of its own, with the streams that it names.
+    #[arg(long, value_name = "FILE")]
+    pub collector_config: Option<PathBuf>,
+    /// The original's config.hocon of a Postgres loader: its database instead of that of the definitions' loader of the same
+    /// purpose, which keeps its streams. Without such a loader in the definitions it is one of its own. May be given twice: for
+    /// events and for bad rows.
+    #[arg(long, value_name = "FILE")]
+    pub postgres_config: Vec<PathBuf>,
+    /// The original's configuration of an S3 loader, of either generation: a definition of its own, named as its lease table. May be
+    /// given several times.
+    #[arg(long, value_name = "FILE")]
+    pub s3_loader_config: Vec<PathBuf>,
+    /// The second file of the original's loader, resolver.json: the schema registries.
+    #[arg(long, value_name = "FILE", requires = "postgres_config")]
+    pub resolver: Option<PathBuf>,
+}
+
 /// What to check.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Definition files.
-    #[arg(value_name = "FILE", required_unless_present_any = ["keys", "collector_config", "s3_loader_config"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["keys", "collector_config", "postgres_config", "s3_loader_config"])]
     pub files: Vec<PathBuf>,
-    /// The original's config.hocon, as `run` takes it.
-    #[arg(long, value_name = "FILE")]
-    pub collector_config: Option<PathBuf>,
-    /// The original's configuration of an S3 loader, as `run` takes it.
-    #[arg(long, value_name = "FILE")]
-    pub s3_loader_config: Vec<PathBuf>,
+    /// Files of the original, as `run` takes them.
+    #[command(flatten)]
+    pub originals: OriginalArgs,
     /// Set a key, as `run` does.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
@@ -156,6 +169,19 @@ pub enum Convert {
         /// The original's file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+    },
+    /// The Postgres loader's config.hocon; keys that do nothing here are told on standard error. The definition holds the
+    /// password of the database.
+    #[command(
+        after_help = "Every ${VARIABLE} must be set; the definition has the value that it has now.\n\nExamples:\n  snowmelt convert postgres-loader loader.hocon --resolver resolver.json > loader.toml"
+    )]
+    PostgresLoader {
+        /// The original's file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The original's second file, resolver.json.
+        #[arg(long, value_name = "FILE")]
+        resolver: PathBuf,
     },
 }
 

@@ -1,7 +1,7 @@
 //! `snowmelt convert`: configurations of the original as definitions.
 
 use crate::cli::{Convert, ConvertArgs};
-use crate::definition::{OriginalCollector, OriginalS3Loader};
+use crate::definition::{OriginalCollector, OriginalPostgres, OriginalS3Loader};
 use crate::trouble::Outcome;
 
 /// Runs the command.
@@ -21,6 +21,14 @@ pub fn convert(args: &ConvertArgs) -> Outcome {
                 eprintln!("note: {note}");
             }
             print!("{}", original.definition());
+            Ok(())
+        }
+        Convert::PostgresLoader { file, resolver } => {
+            let original = OriginalPostgres::read(file, Some(resolver))?;
+            for note in original.notes() {
+                eprintln!("note: {note}");
+            }
+            print!("{}", original.definition()?);
             Ok(())
         }
     }

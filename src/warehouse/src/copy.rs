@@ -24,6 +24,11 @@ impl CopyText {
         self.bytes.truncate(len);
     }
 
+    /// Rows that were written elsewhere.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, first: false }
+    }
+
     /// Starts a row.
     pub(crate) fn begin_row(&mut self) {
         self.first = true;

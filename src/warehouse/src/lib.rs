@@ -9,6 +9,7 @@ mod atomic;
 mod cast;
 mod catalog;
 pub mod cluster;
+mod connection;
 mod copy;
 mod fault;
 mod java;

@@ -1,22 +1,24 @@
 //! One database schema of one PostgreSQL database, and the pool of connections to it.
 
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use snowmelt_iglu::ddl::quote_identifier;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::postgres::{PgPool, PgPoolOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::ProgressKey;
 use crate::atomic::{EVENTS, create_events};
 use crate::catalog::{self, lock_name};
+use crate::connection::{asks_for_tls, parse_url, send_promptly};
 use crate::fault::Fault;
 use crate::load::progress;
 
 /// How to reach the database and how long to wait for it.
 #[derive(Clone)]
 pub struct WarehouseOptions {
-    /// `postgres://user:password@host:port/database?sslmode=...`. Never logged.
+    /// `postgres://user:password@host:port/database?sslmode=...`, with the modes of the original's `sslMode` in lower case;
+    /// `sslrootcert` names the authorities that the verifying ones believe. Never logged.
     pub url: String,
     /// Database schema of all tables; created if it is missing.
     pub schema: String,
@@ -76,7 +78,22 @@ pub enum WarehouseError {
         what: &'static str,
         /// The database's answer.
         message: String,
+        /// The connection broke: another one may do, or a later one.
+        connection_lost: bool,
     },
+}
+
+impl WarehouseError {
+    /// Whether the way to the database broke, so that trying again may do.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Prepare { connection_lost: true, .. })
+    }
+
+    pub(crate) fn prepare(schema: &str, what: &'static str, fault: Fault) -> Self {
+        let Fault { message, connection_lost, .. } = fault;
+        Self::Prepare { schema: schema.to_owned(), what, message, connection_lost }
+    }
 }
 
 /// A pool of connections to one database schema. Cheap to clone.
@@ -84,6 +101,7 @@ pub enum WarehouseError {
 pub struct Warehouse {
     pub(crate) pool: PgPool,
     pub(crate) schema: String,
+    options: Arc<WarehouseOptions>,
 }
 
 impl Warehouse {
@@ -92,28 +110,17 @@ impl Warehouse {
     /// # Errors
     /// [`WarehouseError`] when the server is away, refuses, or does not let us create what is missing.
     pub async fn connect(options: &WarehouseOptions) -> Result<Self, WarehouseError> {
-        let connect = PgConnectOptions::from_str(&options.url)
-            .map_err(|error| WarehouseError::Url(error.to_string()))?
-            .application_name("snowmelt")
-            .disable_statement_logging();
-        let settings = session_settings(options);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections.max(1))
-            .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move {
-                    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .connect_with(connect)
-            .await
-            .map_err(|error| WarehouseError::Connect(Fault::from(error).message))?;
-        let warehouse = Self { pool, schema: options.schema.clone() };
+        let pool = connect(options).await?;
+        let warehouse = Self { pool, schema: options.schema.clone(), options: Arc::new(options.clone()) };
         warehouse.prepare("creating the schema", &warehouse.schema, None).await?;
         warehouse.prepare("creating snowmelt.progress", "snowmelt", Some(("progress", CREATE_PROGRESS))).await?;
         Ok(warehouse)
+    }
+
+    /// How it was connected: for other connections to the same database.
+    #[must_use]
+    pub fn options(&self) -> &WarehouseOptions {
+        &self.options
     }
 
     /// The pool, for queries by hand.
@@ -159,17 +166,13 @@ impl Warehouse {
 
     /// Creates a schema, and a table in it by the given statement, if they are missing (only then the right to is
     /// needed), alone among all who do so.
-    async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         what: &'static str,
         schema: &str,
         table: Option<(&str, &str)>,
     ) -> Result<(), WarehouseError> {
-        let failed = |error: sqlx::Error| WarehouseError::Prepare {
-            schema: schema.to_owned(),
-            what,
-            message: Fault::from(error).message,
-        };
+        let failed = |error: sqlx::Error| WarehouseError::prepare(schema, what, error.into());
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let run = async |connection: &mut PgConnection| -> Result<(), sqlx::Error> {
             lock_name(connection, schema).await?;
@@ -189,8 +192,40 @@ impl Warehouse {
     }
 }
 
+/// A pool with a first connection in it.
+async fn connect(options: &WarehouseOptions) -> Result<PgPool, WarehouseError> {
+    let to = parse_url(&options.url).map_err(WarehouseError::Url)?;
+    let over_tcp = (to.get_socket().is_none() && !to.get_host().starts_with('/')).then(|| to.get_port());
+    let settings = session_settings(options);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                over_tcp.into_iter().for_each(send_promptly);
+                sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(to.clone());
+    let failed = |fault: Fault| WarehouseError::Connect(fault.message);
+    let Err(error) = pool.acquire().await else {
+        return Ok(pool);
+    };
+    let fault = Fault::from(error);
+    if !matches!(to.get_ssl_mode(), PgSslMode::Allow) || !asks_for_tls(&fault) {
+        return Err(failed(fault));
+    }
+    pool.set_connect_options(to.ssl_mode(PgSslMode::Require));
+    match pool.acquire().await {
+        Ok(_) => Ok(pool),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
 fn progress_failed(what: &'static str, error: sqlx::Error) -> WarehouseError {
-    WarehouseError::Prepare { schema: "snowmelt".to_owned(), what, message: Fault::from(error).message }
+    WarehouseError::prepare("snowmelt", what, error.into())
 }
 
 /// What each session is set to: limits, UTC, and dates and texts read the usual way.

@@ -131,7 +131,7 @@ impl World {
             .map_err(|trouble| anyhow::anyhow!("{trouble}"))?;
         let options = LoaderOptions::new(settings::processor("faults"), settings::iglu_clock(&Clock::system()));
         // Makes the table, so that it can be counted and locked from the beginning.
-        EventLoader::new(warehouse.clone(), resolver, options).await?;
+        EventLoader::new(warehouse.clone(), resolver, options).prepare().await?;
         Ok(Self {
             leases: Arc::new(EmbeddedLeases::open(directory.path().join("leases"))?),
             objects: Arc::new(DirectoryStore::open(directory.path().join("objects"))?),
@@ -224,7 +224,8 @@ impl World {
         }
         let wrong = |problems: Vec<Problem>| anyhow::anyhow!("{problems:?}");
         let overrides = Overrides::new(std::iter::empty::<(String, String)>(), &[]).map_err(wrong)?;
-        let mut definitions = load(&files, &overrides).map_err(wrong)?.definitions;
+        let mut definitions =
+            load(&files, &snowmelt::definition::Originals::default(), &overrides).map_err(wrong)?.definitions;
         // Shorter than any operator would want them.
         for definition in &mut definitions {
             let limits = &mut definition.limits;

@@ -2,13 +2,17 @@
 
 mod accounting;
 mod browser;
+mod dbt;
 mod definitions;
 mod escalation;
+mod loader;
 mod mistakes;
 mod objects;
 mod original;
 mod outages;
 mod registry;
+mod registry_fuzz;
+mod registry_page;
 mod replay;
 mod restart;
 mod trackers;

@@ -414,9 +414,9 @@ section! {
 section! {
     /// `groupCommit`, ours: the one bounded buffer between requests and each sink.
     GroupCommit {
-        /// How long a record waits for company before its batch is written.
+        /// The longest a record waits for company before its batch is written; less when as much as last time has come.
         #[serde(with = "duration")]
-        linger: Duration = Duration::from_millis(3),
+        linger: Duration = Duration::from_millis(1),
         /// Batches under way at a time.
         max_in_flight: usize = 4,
         /// Records that may wait; beyond, requests wait for room.

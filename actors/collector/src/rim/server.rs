@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     CollectorConfig, CollectorError, Sink,
-    commit::{CommitSettings, Committer},
+    commit::{CommitSettings, Committer, Courier},
     config::Networking,
     decision::Core,
 };
@@ -162,6 +162,7 @@ fn listen(
     }
     match tls {
         None => builder.listen("collector", listener, move || {
+            Courier::employ();
             fn_service(move |io: TcpStream| async move {
                 let peer = io.peer_addr().ok();
                 Ok::<_, DispatchError>((Tap::new(io, limits), peer))
@@ -169,6 +170,7 @@ fn listen(
             .and_then(http!(TcpStream))
         }),
         Some(tls) => builder.listen("collector", listener, move || {
+            Courier::employ();
             Acceptor::new(tls.clone())
                 .map_init_err(|_| ())
                 .map_err(TlsError::into_service_error::<DispatchError>)

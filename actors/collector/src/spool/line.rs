@@ -34,13 +34,15 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-fn line(text: &str) -> String {
+/// A text and its checksum.
+pub(super) fn line(text: &str) -> String {
     let sum = crc32fast::hash(text.as_bytes());
     format!("{text} {sum:08x}\n")
 }
 
-fn parse(bytes: &[u8]) -> Option<String> {
+/// The text of a line.
+pub(super) fn parse(bytes: &[u8]) -> Option<String> {
     let whole = std::str::from_utf8(bytes).ok()?;
-    let (text, _) = whole.split_once(' ')?;
+    let (text, _) = whole.rsplit_once(' ')?;
     (line(text) == whole).then(|| text.to_owned())
 }

@@ -53,6 +53,11 @@ impl Meter {
         }
     }
 
+    /// Whether the sink has all of a shard, as far as its drainer has noticed.
+    pub(super) fn is_drained(&self, lane: usize) -> bool {
+        self.oldest_ms.get(lane).is_some_and(|oldest| oldest.load(Ordering::Relaxed) == NONE)
+    }
+
     pub(super) fn oldest_age_ms(&self) -> u64 {
         let oldest = self.oldest_ms.iter().map(|oldest| oldest.load(Ordering::Relaxed)).min().unwrap_or(NONE);
         u64::try_from((self.clock)().saturating_sub(oldest)).unwrap_or(0)

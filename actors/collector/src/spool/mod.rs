@@ -12,8 +12,8 @@
 //! ```
 //! **Promises.** What was put and answered `Ok` reaches the sink at least once, after any crash, torn write or full disk. After a
 //! process was killed, at most one batch a shard ([`SpoolOptions::batch`]) is put again; after a put whose outcome is not known
-//! (time-out, error), that batch is. (While the disk is too full for a position of some 70 bytes, draining goes on regardless and
-//! more may be put again after a crash: it is what makes room.) What is put again has the same [origin](snowmelt_streams::Origin), from
+//! (time-out, error), that batch is. (While positions cannot be stored, draining goes on regardless, since it is
+//! what makes room on a full disk, and more may be put again after a crash.) What is put again has the same [origin](snowmelt_streams::Origin), from
 //! a producer that is the spool's own and stays: a stream that knows producers stores it once. Over [`SpoolOptions::max_bytes`] puts are refused, and nothing
 //! that was taken is given up.
 //!
@@ -76,7 +76,7 @@ pub struct SpoolOptions {
     /// put to the sink at a time.
     pub shards: u32,
     /// Whether no two requests have one partition key, so that there is no order to keep between batches: then each goes to one shard
-    /// as a whole, in turn, which is one fsync instead of one a shard.
+    /// as a whole, which is one fsync instead of one a shard.
     pub keys_are_random: bool,
     /// The most that is put to the sink at once, and that is put again after the process was killed.
     pub batch: BatchLimits,
@@ -246,9 +246,7 @@ impl Spool {
     }
 
     async fn store(&self, batch: Vec<Outgoing>, producer: Option<&Producer>) -> Result<(), SinkError> {
-        let Shared { lanes, turn, options, .. } = self.shared.as_ref();
-        let in_turn = || turn.fetch_add(1, Ordering::Relaxed) % lanes.len().max(1);
-        let lane = if options.keys_are_random && producer.is_none() { lanes.get(in_turn()).copied() } else { None };
+        let lane = if self.shared.options.keys_are_random && producer.is_none() { self.shared.lane() } else { None };
         let entry = |record: Outgoing| PutEntry { explicit_hash_key: lane, ..PutEntry::from(record) };
         let entries = batch.into_iter().map(entry).collect();
         let outcomes = self.shared.streams.put(STREAM, entries, producer).await;
@@ -317,6 +315,14 @@ async fn open_log(directory: &Path, options: &SpoolOptions) -> Result<Log, Strea
 }
 
 impl Shared {
+    /// A hash key that leads to the first shard that is drained, or else to each in turn: as few are busy as the sink needs, since
+    /// each has a thread, a file and a position of its own.
+    fn lane(&self) -> Option<u128> {
+        let drained = (0..self.lanes.len()).find(|lane| self.meter.is_drained(*lane));
+        let lane = drained.unwrap_or_else(|| self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1));
+        self.lanes.get(lane).copied()
+    }
+
     fn status(&self) -> SpoolStatus {
         // The stream is there as long as the streams are.
         let bytes = self.streams.held_bytes(STREAM).unwrap_or_default();

@@ -102,6 +102,10 @@ impl Enrichment for AnonIp {
         &self.id
     }
 
+    fn reads_fingerprint(&self) -> bool {
+        false
+    }
+
     fn enrich(&self, view: &mut View<'_>) {
         if let Some(masked) = view.event.get(Column::UserIpaddress).map(|address| self.mask(address)) {
             view.event.set(Column::UserIpaddress, &masked);

@@ -211,6 +211,10 @@ impl Enrichment for IpLookups {
         &self.id
     }
 
+    fn reads_fingerprint(&self) -> bool {
+        false
+    }
+
     fn enrich(&self, view: &mut View<'_>) {
         let Some(address) = view.event.get(Column::UserIpaddress).and_then(address_of) else { return };
         let event = &mut *view.event;

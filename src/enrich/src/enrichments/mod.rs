@@ -28,6 +28,7 @@ use snowmelt_protocol::event::EnrichedEvent;
 pub use config::{Assets, ConfigDocument, ConfigError, Settings};
 pub(crate) use run::{Phase, run};
 
+use crate::fingerprints::Deferral;
 use crate::parameters::{Pair, Parameters};
 use crate::uri::Uri;
 
@@ -66,6 +67,12 @@ pub trait Enrichment: Send + Sync + fmt::Debug {
 
     /// Its configuration's identity, as failures show it.
     fn id(&self) -> &EnrichmentRef;
+
+    /// Whether it may look at the event's fingerprint. If no enrichment after that does, fingerprints are worked out for several
+    /// events at once, which is quicker.
+    fn reads_fingerprint(&self) -> bool {
+        true
+    }
 
     /// Enriches one event. Runs after everything of an earlier step, whether or not that failed. Must not panic on
     /// any input; what goes wrong is told with [`View::fail`].
@@ -111,6 +118,8 @@ pub struct View<'v> {
     derived: &'v mut Vec<Entity>,
     failures: &'v mut Vec<EnrichmentMessage>,
     pii: &'v mut Vec<EnrichedEvent>,
+    /// What sets the event's fingerprint, now or later.
+    pub(crate) deferral: &'v mut Deferral,
 }
 
 impl<'v> View<'v> {
@@ -183,6 +192,13 @@ impl Enrichments {
         Enrichments { ordered: enrichments }
     }
 
+    /// These and one more, behind those of its step.
+    #[must_use]
+    pub fn with(mut self, enrichment: Arc<dyn Enrichment>) -> Self {
+        self.ordered.push(enrichment);
+        Self::new(self.ordered)
+    }
+
     /// Files that these documents need, as the URIs by which [`Enrichments::build`] looks them up in [`Assets`].
     pub fn assets(documents: &[ConfigDocument]) -> Result<Vec<String>, ConfigError> {
         catalog::assets(documents)
@@ -192,6 +208,11 @@ impl Enrichments {
     /// out; of two that configure the same enrichment the later counts, except scripts, which all stay.
     pub fn build(documents: &[ConfigDocument], assets: &Assets) -> Result<Self, ConfigError> {
         catalog::build(documents, assets).map(Self::new)
+    }
+
+    /// Whether a fingerprint, once set, is looked at.
+    pub(crate) fn read_fingerprints(&self) -> bool {
+        self.between(Step::EventFingerprint, Step::EventSpec).any(Enrichment::reads_fingerprint)
     }
 
     /// In running order.

@@ -8,6 +8,7 @@ use snowmelt_protocol::event::{Column, EnrichedEvent};
 use super::{Enrichments, Entity, Step, View};
 use crate::convert;
 use crate::derived;
+use crate::fingerprints::Deferral;
 use crate::parameters::{Pair, Parameters};
 use crate::querystring;
 use crate::uri::{Uri, UriError};
@@ -24,11 +25,12 @@ pub(crate) struct Phase<'p> {
     pub failures: &'p mut Vec<EnrichmentMessage>,
     /// Events about what was pseudonymised.
     pub pii: &'p mut Vec<EnrichedEvent>,
+    pub deferral: &'p mut Deferral,
 }
 
 /// Runs everything; a failing step never keeps a later one from running.
 pub(crate) fn run(enrichments: &Enrichments, phase: Phase<'_>) {
-    let Phase { event, parameters, headers, referer_header, unstruct_schema, derived, failures, pii } = phase;
+    let Phase { event, parameters, headers, referer_header, unstruct_schema, derived, failures, pii, deferral } = phase;
     if !event.is_set(Column::VCollector) {
         fail_input(failures, None, "v_collector", None, Cow::Borrowed("should be set"));
     }
@@ -36,7 +38,9 @@ pub(crate) fn run(enrichments: &Enrichments, phase: Phase<'_>) {
     derived::derive_tstamp(event);
 
     let page = page.as_ref();
-    let mut view = View { event, parameters, headers, page, referrer: None, page_query: None, derived, failures, pii };
+    let (referrer_uri, page_query) = (None, None);
+    let mut view =
+        View { event, parameters, headers, page, referrer: referrer_uri, page_query, derived, failures, pii, deferral };
     run_steps(enrichments, &mut view, Step::Iab, Step::CurrencyConversion);
 
     let referrer = referrer(&mut view);

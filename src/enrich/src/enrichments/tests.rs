@@ -109,6 +109,7 @@ fn run_case(case: &Value, files: &mut BTreeMap<PathBuf, bytes::Bytes>) -> Result
         derived: &mut derived,
         failures: &mut failures,
         pii: &mut pii,
+        deferral: &mut Deferral::default(),
     };
     run(&enrichments, phase);
 

@@ -14,9 +14,9 @@ use snowmelt_protocol::payload::{CollectorPayload, SCHEMA};
 
 use crate::support::{NOW_MICROS, Schemas};
 
-const SEED: &[u8] = b"49590338271490256608559692538361571095921575989136588898";
+pub(super) const SEED: &[u8] = b"49590338271490256608559692538361571095921575989136588898";
 
-fn config() -> EnrichConfig {
+pub(super) fn config() -> EnrichConfig {
     EnrichConfig::new(Processor::new("snowmelt-enrich", "0.1.0"))
 }
 
@@ -29,7 +29,7 @@ fn user_schema() -> Value {
 }
 
 /// A tp2 POST of these events.
-fn post(events: &[Value]) -> Vec<u8> {
+pub(super) fn post(events: &[Value]) -> Vec<u8> {
     let body = json!({"schema": "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4", "data": events});
     let payload = CollectorPayload {
         schema: Some(SCHEMA.into()),
@@ -46,7 +46,7 @@ fn post(events: &[Value]) -> Vec<u8> {
     bytes
 }
 
-fn page_view(user: &str) -> Value {
+pub(super) fn page_view(user: &str) -> Value {
     let contexts = format!(
         r#"{{ "data": [{{"data": {{"id": {user}}}, "schema": "iglu:com.acme/user/jsonschema/1-0-0"}}],
              "schema": "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-0" }}"#
@@ -141,7 +141,7 @@ fn missing_schemas_are_named_each_once() {
 }
 
 /// Knows the standard schemas; the registry of all others is down.
-struct HalfDown(Schemas);
+pub(super) struct HalfDown(pub(super) Schemas);
 
 impl SchemaSource for HalfDown {
     fn lookup(&self, key: &SchemaKey) -> Option<Lookup> {

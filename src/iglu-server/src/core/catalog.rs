@@ -1,6 +1,7 @@
 //! All that the registry holds, as one immutable picture in memory: who may do what, and every schema's identity. The
 //! schemas' bodies are loaded when they are asked for, and kept while there is room.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +11,7 @@ use snowmelt_iglu::{SchemaKey, SchemaVer};
 
 use super::api_key::KeyHash;
 use super::permission::Permission;
+use super::representation::{OVERHEAD, Representation, write};
 
 /// Room for bodies, shared by all entries.
 #[derive(Debug)]
@@ -33,16 +35,19 @@ impl Budget {
     }
 }
 
-/// A body that takes room as long as it is kept.
+/// A schema's text that takes room as long as it is kept.
 #[derive(Debug)]
 struct Kept {
-    body: Bytes,
+    /// As it is read most: the canonical text, with the members of the body at its end.
+    canonical: Bytes,
+    /// Where they are.
+    members: Range<usize>,
     budget: Arc<Budget>,
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.budget.give_back(self.body.len());
+        self.budget.give_back(self.canonical.len());
     }
 }
 
@@ -85,14 +90,30 @@ impl Entry {
     /// The members of the schema without the braces around them, when they are in memory.
     #[must_use]
     pub fn body(&self) -> Option<Bytes> {
-        self.kept.get().map(|kept| kept.body.clone())
+        self.kept.get().map(|kept| kept.canonical.slice(kept.members.clone()))
     }
 
-    /// Keeps the body if there is room.
-    pub fn keep(&self, body: Bytes, budget: &Arc<Budget>) {
-        if self.kept.get().is_none() && budget.take(body.len()) {
+    /// The canonical text, when it is in memory.
+    #[must_use]
+    pub fn canonical(&self) -> Option<Bytes> {
+        self.kept.get().map(|kept| kept.canonical.clone())
+    }
+
+    /// Keeps the members of the body if there is room.
+    pub fn keep(&self, members: &str, budget: &Arc<Budget>) {
+        if self.kept.get().is_some() {
+            return;
+        }
+        let mut canonical = String::with_capacity(members.len() + OVERHEAD);
+        write(&mut canonical, self, members, Representation::Canonical);
+        // No more than is used: the room is counted by it.
+        let canonical = Bytes::from(canonical.into_boxed_str().into_boxed_bytes());
+        if budget.take(canonical.len()) {
+            // Before the last brace.
+            let end = canonical.len() - 1;
+            let members = end - members.len()..end;
             // Whoever came first has put the same; ours gives its room back.
-            drop(self.kept.set(Kept { body, budget: Arc::clone(budget) }));
+            drop(self.kept.set(Kept { canonical, members, budget: Arc::clone(budget) }));
         }
     }
 
@@ -106,11 +127,25 @@ impl Entry {
 /// Entries of one vendor and name.
 type Group = Vec<Arc<Entry>>;
 
+/// What is different in a picture from the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Changed {
+    /// No schema.
+    #[default]
+    NoSchema,
+    /// Schemas of these vendors and names.
+    Names(Arc<[(String, String)]>),
+    /// Nobody knows.
+    Anything,
+}
+
 /// The picture. A new one replaces it whenever the database changed; parts that did not change are shared.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// Which state of the database it shows.
     pub version: i64,
+    /// What the change that led to it was about.
+    pub changed: Changed,
     /// By creation, then identity.
     entries: Vec<Arc<Entry>>,
     by_uri: HashMap<SchemaKey, Arc<Entry>>,
@@ -222,13 +257,15 @@ mod tests {
         let (a, b, c) = ("iglu:v/a/jsonschema/1-0-0", "iglu:v/a/jsonschema/1-0-1", "iglu:v/b/jsonschema/1-0-0");
         catalog.replace(None, vec![entry(b, 2, 2), entry(c, 3, 3), entry(a, 1, 1)]);
         assert_eq!(uris(catalog.all()), [a, b, c]);
-        let budget = Budget::new(10);
-        catalog.get(a).unwrap().keep("12345".into(), &budget);
+        let budget = Budget::new(1_000);
+        catalog.get(a).unwrap().keep("\"b\":1", &budget);
 
         let earlier = catalog.clone();
         catalog.replace(Some(&[("v".into(), "a".into())]), vec![entry(a, 1, 1), entry(b, 4, 4)]);
         assert_eq!(uris(catalog.all()), [a, c, b], "a patched version moves with its creation time");
-        assert_eq!(catalog.get(a).unwrap().body().unwrap(), "12345");
+        assert_eq!(catalog.get(a).unwrap().body().unwrap(), "\"b\":1");
+        let canonical = catalog.get(a).unwrap().canonical().unwrap();
+        assert!(canonical.starts_with(b"{\"$schema\":") && canonical.ends_with(b",\"b\":1}"), "{canonical:?}");
         assert_eq!(uris(catalog.group("v", "b")), [c]);
         assert_eq!(uris(earlier.all()), [a, b, c], "a picture never changes");
 
@@ -238,13 +275,13 @@ mod tests {
 
     #[test]
     fn bodies_share_a_bounded_room() {
-        let budget = Budget::new(8);
+        let budget = Budget::new(250);
         let (one, two) = (entry("iglu:v/a/j/1-0-0", 1, 1), entry("iglu:v/a/j/1-0-1", 1, 1));
-        one.keep("12345".into(), &budget);
-        two.keep("1234".into(), &budget);
-        assert!(one.body().is_some() && two.body().is_none());
+        one.keep("", &budget);
+        two.keep("", &budget);
+        assert!(one.body().is_some_and(|body| body.is_empty()) && two.body().is_none());
         drop(one);
-        two.keep("1234".into(), &budget);
+        two.keep("", &budget);
         assert!(two.body().is_some());
     }
 

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod catalog;
 pub mod document;
+pub mod page;
 pub mod permission;
 pub mod publish;
 pub mod reply;

@@ -1,16 +1,18 @@
 //! Paths and queries of requests, taken apart (iglu-server spec, section 1).
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::reply::Reply;
 
 /// The segments of a path, decoded. Empty ones are dropped, but for the last.
 #[must_use]
-pub fn segments(path: &str) -> Vec<String> {
+pub fn segments(path: &str) -> Vec<Cow<'_, str>> {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let last = parts.len() - 1;
     let kept = parts.iter().enumerate().filter(|(at, part)| *at == last || !part.is_empty());
-    kept.map(|(_, part)| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
+    kept.map(|(_, part)| percent_decode_str(part).decode_utf8_lossy()).collect()
 }
 
 /// The first value of a query parameter, decoded.

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::document::Identity;
 use super::reply::Reply;
 use super::representation::Representation;
-use super::request::{is_public, parameter, segments};
+use super::request::{is_public, parameter};
+use crate::assets::{Asset, asset};
 
 /// A service with a document of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +102,12 @@ pub enum Route {
     Debug,
     /// The description of one service, or of all.
     Description(Option<Service>, Text),
+    /// A file of the web page.
+    Page(&'static Asset),
+    /// One schema as the web page shows it.
+    Details(Identity),
+    /// What changed between a schema and another version of it, for the web page.
+    Compare(Identity, SchemaVer),
 }
 
 /// How a description is written.
@@ -115,22 +122,22 @@ pub enum Text {
 /// What [`find`] gives: the endpoint, or the answer there is without one.
 pub type Found = Result<Route, Reply>;
 
-/// Which service a path is of; its API-key layer answers before anything else. `None`: no such layer.
+/// Whether a path, by its [segments](super::request::segments), lies below a layer that reads the key before anything else.
 #[must_use]
-pub fn service_of(path: &str) -> Option<Service> {
-    let segments = segments(path);
-    let [api, service, ..] = segments.as_slice() else { return None };
-    (api == "api").then(|| Service::ALL.into_iter().find(|known| known.name() == service)).flatten()
+pub fn takes_key(segments: &[&str]) -> bool {
+    match segments {
+        ["api", service, ..] => Service::ALL.iter().any(|known| known.name() == *service),
+        ["ui", "schemas" | "compare", ..] => true,
+        _ => false,
+    }
 }
 
-/// The endpoint of a request.
+/// The endpoint of a request, by its path's [segments](super::request::segments).
 ///
 /// # Errors
 /// The answer to a request that means none.
-pub fn find(method: &str, path: &str, query: &str, debug: bool) -> Found {
-    let segments = segments(path);
-    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match parts.as_slice() {
+pub fn find(method: &str, segments: &[&str], query: &str, debug: bool) -> Found {
+    match segments {
         ["api", "openapi.json"] => only_get(method, Route::Description(None, Text::Json)),
         ["api", "debug"] | ["api", "debug", ""] if debug => only_get(method, Route::Debug),
         ["api", service, rest @ ..] => {
@@ -151,6 +158,34 @@ pub fn find(method: &str, path: &str, query: &str, debug: bool) -> Found {
                 (rest, Service::Meta) => meta(method, rest),
                 (rest, Service::Drafts) => drafts(method, rest, query),
             }
+        }
+        ["" | "index.html"] => page(method, "index.html"),
+        // Where the original has Swagger UI.
+        ["static", "swagger-ui", "" | "index.html"] => page(method, "interface.html"),
+        ["ui", rest @ ..] => ui(method, rest),
+        _ => Err(Reply::no_endpoint()),
+    }
+}
+
+fn page(method: &str, name: &str) -> Found {
+    let asset = asset(name).ok_or_else(Reply::no_endpoint)?;
+    only_get(method, Route::Page(asset))
+}
+
+/// Files of the web page, and what it asks for.
+fn ui(method: &str, rest: &[&str]) -> Found {
+    let identity = |vendor: &str, name: &str, format: &str, version| {
+        let (vendor, name, format) = (vendor.to_owned(), name.to_owned(), format.to_owned());
+        Identity { vendor, name, format, version }
+    };
+    match rest {
+        [name] => page(method, name),
+        ["schemas", vendor, name, format, version] => {
+            only_get(method, Route::Details(identity(vendor, name, format, version_of(version)?)))
+        }
+        ["compare", vendor, name, format, version, with] => {
+            let (version, with) = (version_of(version)?, version_of(with)?);
+            only_get(method, Route::Compare(identity(vendor, name, format, version), with))
         }
         _ => Err(Reply::no_endpoint()),
     }
@@ -263,11 +298,18 @@ fn drafts(method: &str, rest: &[&str], query: &str) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use super::super::request::segments;
     use super::*;
+
+    fn of<'s>(segments: &'s [Cow<'_, str>]) -> Vec<&'s str> {
+        segments.iter().map(|segment| &**segment).collect()
+    }
 
     fn answer(method: &str, target: &str) -> Result<Route, (u16, String)> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        find(method, path, query, false)
+        find(method, &of(&segments(path)), query, false)
             .map_err(|reply| (reply.status, String::from_utf8_lossy(&reply.body).into_owned()))
     }
 
@@ -309,8 +351,24 @@ mod tests {
 
     #[test]
     fn services_have_a_key_layer_and_nothing_else_has() {
-        assert_eq!(service_of("/api/schemas/x"), Some(Service::Schemas));
-        assert_eq!(service_of("/api/debug"), None);
-        assert_eq!(service_of("/static/x"), None);
+        let takes_key = |path| takes_key(&of(&segments(path)));
+        assert!(takes_key("/api/schemas/x") && takes_key("/ui/schemas/a/b/jsonschema/1-0-0"));
+        for path in ["/api/debug", "/static/x", "/", "/ui/main.js"] {
+            assert!(!takes_key(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_has_its_files_and_nothing_else() {
+        let is_page = |target| matches!(answer("GET", target), Ok(Route::Page(_)));
+        assert!(is_page("/") && is_page("/ui/main.js") && is_page("/static/swagger-ui/index.html"));
+        for path in
+            ["/ui/", "/ui/../Cargo.toml", "/ui/%2e%2e/main.js", "/ui/x.js", "/static/swagger-ui/x.js", "/ui/a/b"]
+        {
+            assert_eq!(answer("GET", path).unwrap_err().0, 404, "{path}");
+        }
+        assert_eq!(answer("POST", "/").unwrap_err().0, 405);
+        assert_eq!(answer("GET", "/ui/compare/v/n/jsonschema/1-0-0/x").unwrap_err().0, 400);
+        assert!(matches!(answer("GET", "/ui/compare/v/n/jsonschema/1-0-0/1-0-1"), Ok(Route::Compare(..))));
     }
 }

@@ -35,10 +35,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    let registry = Arc::new(Registry::open(storage.clone(), config.cache_bytes).await?);
+    let registry = Arc::new(Registry::open(storage.clone(), config.cache_bytes, config.changes.clone()).await?);
     let hooks = Hooks::start(config.web_hooks.clone()).map_err(ServerError::WebHooks)?;
     let (stop, stopped) = watch::channel(false);
-    let following = tokio::spawn(Arc::clone(&registry).follow(config.check_every, stopped));
+    let following = tokio::spawn(Arc::clone(&registry).follow(config.check_every, config.trouble.clone(), stopped));
     let pre_termination_period = config.pre_termination_period;
     let workers = config.workers.max(1);
     let (max_connections, idle, request) = (config.max_connections, config.idle_timeout, config.request_timeout);

@@ -3,6 +3,7 @@
 mod auth;
 mod drafts;
 mod meta;
+mod page;
 mod publish;
 mod read;
 mod validate;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::assets;
 use crate::config::ServerConfig;
 use crate::core::api_key::{ApiKey, KeyHash};
 use crate::core::document;
@@ -128,6 +130,12 @@ impl Service {
                     Text::Yaml => Reply { content_type: "text/yaml; charset=UTF-8", ..reply },
                 })
             }
+            Route::Page(asset) => {
+                let reply = Reply { content_type: asset.content_type, ..Reply::text(200, asset.text) };
+                Ok(reply.with_etag(assets::etag().to_owned()))
+            }
+            Route::Details(identity) => self.details(&identity, caller).await,
+            Route::Compare(identity, with) => self.compare(&identity, with, caller).await,
         }
     }
 }

@@ -30,11 +30,14 @@ impl Service {
             let uri = Bytes::copy_from_slice(entry.key.uri().as_bytes());
             return Ok(Reply { content_type: TEXT, ..Reply::json_text(200, uri) });
         }
+        let form = representation as u8;
+        let etag = format!("\"{:x}-{:x}-{form}\"", entry.updated_us, entry.row_version);
+        if let Some(text) = entry.canonical().filter(|_| representation == Representation::Canonical) {
+            return Ok(Reply::json_text(200, text).with_etag(etag));
+        }
         let Some(body) = self.registry.body(&entry).await? else { return Ok(Reply::schema_not_found()) };
         let mut out = String::with_capacity(body.len() + OVERHEAD);
         write(&mut out, &entry, text_of(&body), representation);
-        let form = representation as u8;
-        let etag = format!("\"{:x}-{:x}-{form}\"", entry.updated_us, entry.row_version);
         Ok(Reply::json_text(200, out).with_etag(etag))
     }
 

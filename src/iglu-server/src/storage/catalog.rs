@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row};
 
 use super::{Storage, StorageError, while_};
 use crate::core::api_key::{ApiKey, KeyHash};
-use crate::core::catalog::{Catalog, Entry};
+use crate::core::catalog::{Catalog, Changed, Entry};
 use crate::core::permission::{KeyAction, Permission, SchemaAction, Scope};
 use crate::core::representation::members_of;
 
@@ -130,13 +130,16 @@ async fn read_since(connection: &mut PgConnection, earlier: &Catalog) -> Result<
     all |= version < earlier.version;
     let mut catalog = earlier.clone();
     catalog.version = version;
+    catalog.changed = Changed::NoSchema;
     if all || keys {
         catalog.set_permissions(permissions(connection).await?);
     }
     if all {
         catalog.replace(None, entries(connection, None).await?);
+        catalog.changed = Changed::Anything;
     } else if !groups.is_empty() {
         catalog.replace(Some(&groups), entries(connection, Some(&groups)).await?);
+        catalog.changed = Changed::Names(groups.into());
     }
     Ok(Some(catalog))
 }

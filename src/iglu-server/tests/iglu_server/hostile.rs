@@ -67,6 +67,11 @@ async fn injections_find_nothing_and_break_nothing() {
             ("DELETE", format!("/api/schemas/com.acme/{text}/jsonschema/1-0-0")),
             ("DELETE", format!("/api/auth/keygen?key={text}")),
             ("GET", format!("/static/{text}")),
+            ("GET", format!("/ui/{text}")),
+            ("GET", format!("/ui/schemas/com.acme/{text}/jsonschema/1-0-0")),
+            ("GET", format!("/ui/schemas/com.acme/e/jsonschema/{text}")),
+            ("GET", format!("/ui/compare/{text}/e/jsonschema/1-0-0/1-0-0")),
+            ("GET", format!("/ui/compare/com.acme/e/jsonschema/1-0-0/{text}")),
         ] {
             let body = if method == "PUT" { tidy().to_string() } else { String::new() };
             let length = body.len();
@@ -140,13 +145,16 @@ async fn references_that_lead_nowhere_or_round_are_refused_and_foreign_ones_neve
         json!({"type": "object", "description": "d", "properties": {"a": {"$ref": reference, "description": "d"}},
             "definitions": {"round": {"$ref": "#/definitions/again"}, "again": {"$ref": "#/definitions/round"}}})
     };
-    for (name, reference) in
-        [("nowhere", "#/definitions/none"), ("round", "#/definitions/round"), ("file", "file:///etc/passwd")]
-    {
+    for (name, reference, why) in [
+        ("nowhere", "#/definitions/none", "cannot be resolved"),
+        ("round", "#/definitions/round", "without end"),
+        ("file", "file:///etc/passwd", "cannot be resolved"),
+        ("remote", &remote, "leads to another document and is not followed"),
+    ] {
         let answer = server.put(&format!("com.acme/{name}/jsonschema/1-0-0"), with(reference)).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
         let report = answer.json()["report"].to_string();
-        assert!(report.contains("cannot be resolved") || report.contains("without end"), "{report}");
+        assert!(report.contains(why), "{report}");
     }
     // A tree is no circle: each step goes one level down in the data.
     let tree = json!({"type": "object", "description": "d", "properties": {"child": {"$ref": "#"}}});
@@ -155,14 +163,23 @@ async fn references_that_lead_nowhere_or_round_are_refused_and_foreign_ones_neve
     let answer = server.call("POST", "/api/validation/validate/instance", Some(SUPER), Some(nested)).await;
     assert_eq!(answer.json()["report"][0]["path"], "$.child.child.child", "{}", answer.text);
 
-    // Iglu Central has references to other documents, so that they may be published; nobody goes there.
-    let answer = server.put("com.acme/remote/jsonschema/1-0-0", with(&remote)).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    let lint =
-        server.call("POST", "/api/validation/validate/schema/jsonschema", Some(SUPER), Some(with(&remote))).await;
-    assert!(lint.text.contains("leads to another document and is not followed"), "{}", lint.text);
-    let data = json!({"schema": "iglu:com.acme/remote/jsonschema/1-0-0", "data": {"a": 5}});
+    // Schemas of Iglu Central refer to these, so that they may be published; nobody goes there either.
+    let known = with("http://json-schema.org/draft-04/schema#");
+    assert_eq!(server.put("com.acme/known/jsonschema/1-0-0", known).await.status, 201);
+    // What an original server has taken stays in its database.
+    sqlx::query("UPDATE iglu_schemas SET body = $1::json WHERE name = 'known'")
+        .bind(with(&remote).to_string())
+        .execute(server.storage.pool())
+        .await
+        .unwrap();
+    let path = "/api/schemas/com.acme/known/jsonschema/1-0-0";
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !server.get(path, Some(SUPER)).await.text.contains(&remote) {
+        assert!(std::time::Instant::now() < deadline, "the change is not seen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let data = json!({"schema": "iglu:com.acme/known/jsonschema/1-0-0", "data": {"a": 5}});
     let answer = server.call("POST", "/api/validation/validate/instance", Some(SUPER), Some(data)).await;
-    assert_eq!(answer.json()["message"], "Instance is valid iglu:com.acme/remote/jsonschema/1-0-0");
+    assert_eq!(answer.json()["message"], "Instance is valid iglu:com.acme/known/jsonschema/1-0-0");
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody called");
 }

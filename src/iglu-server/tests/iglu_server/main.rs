@@ -4,6 +4,7 @@
 
 mod access;
 mod hostile;
+mod page;
 mod several;
 mod storage;
 mod support;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use snowmelt_iglu_server::{ServerConfig, WebHook};
+use snowmelt_iglu_server::{Changed, ServerConfig, WebHook};
 
 use super::support::{SUPER, Server, config, tidy};
 
@@ -55,6 +55,20 @@ async fn two_servers_show_the_same() {
         one.get(path, Some(SUPER)).await.status == 404 && two.get(path, Some(SUPER)).await.status == 404
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_a_schema_those_who_listen_hear_its_name() {
+    let (changes, mut heard) = tokio::sync::broadcast::channel(8);
+    let one = Server::start("heard", ServerConfig { changes: Some(changes), ..config() }).await;
+    let two = Server::start("heard", config()).await;
+    for (server, name) in [(&one, "mine"), (&two, "theirs")] {
+        assert_eq!(server.put(&format!("com.acme/{name}/jsonschema/1-0-0"), tidy()).await.status, 201);
+        let changed = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await.unwrap().unwrap();
+        assert_eq!(changed, Changed::Names([("com.acme".to_owned(), name.to_owned())].into()));
+        let path = format!("/api/schemas/com.acme/{name}/jsonschema/1-0-0");
+        assert_eq!(one.get(&path, Some(SUPER)).await.status, 200, "what is told shows already");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,8 +97,11 @@ pub fn lint(document: &Value, max_json_depth: usize) -> Vec<Issue> {
     issues
 }
 
-/// References to other documents are never followed: whatever they should check, passes. Published schemas have them, so
-/// they are no errors.
+/// Documents that schemas of Iglu Central refer to: such references are doubtful, others are errors.
+const KNOWN_DOCUMENTS: [&str; 3] =
+    ["http://json-schema.org/draft-04/schema", "http://iglucentral.com/schemas/", "https://iglucentral.com/schemas/"];
+
+/// References to other documents are never followed: whatever they should check, would pass.
 fn foreign_references(value: &Value, pointer: &str, issues: &mut Vec<Issue>) {
     match value {
         Value::Array(items) => {
@@ -111,7 +114,10 @@ fn foreign_references(value: &Value, pointer: &str, issues: &mut Vec<Issue>) {
                 match member {
                     Value::String(target) if name == "$ref" && target.contains("://") => issues.push(Issue {
                         message: format!("Reference {target} leads to another document and is not followed"),
-                        level: Level::Warning,
+                        level: match KNOWN_DOCUMENTS.iter().any(|known| target.starts_with(known)) {
+                            true => Level::Warning,
+                            false => Level::Error,
+                        },
                         pointer: if pointer.is_empty() { "/".to_owned() } else { pointer.to_owned() },
                         linter: "foreignReference",
                     }),

@@ -1,7 +1,7 @@
 //! What registries answered, with the rules of when to ask again (iglu-client, section 6).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -79,12 +79,19 @@ pub(super) struct Cache<V> {
     pub(super) policy: Policy,
     map: ArcSwap<Answers<V>>,
     writers: Mutex<()>,
+    forgets: AtomicU64,
     flights: Mutex<HashMap<Arc<str>, Landing<V>>>,
 }
 
 impl<V: Clone> Cache<V> {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, map: ArcSwap::default(), writers: Mutex::default(), flights: Mutex::default() }
+        Self {
+            policy,
+            map: ArcSwap::default(),
+            writers: Mutex::default(),
+            forgets: AtomicU64::new(0),
+            flights: Mutex::default(),
+        }
     }
 
     /// An answer that is still good.
@@ -134,6 +141,30 @@ impl<V: Clone> Cache<V> {
             }
         }
         map.insert(key.into(), entry);
+        self.map.store(Arc::new(map));
+    }
+
+    /// How often something was forgotten: a failure that was found before then may not be one any more.
+    pub(super) fn forgets(&self) -> u64 {
+        self.forgets.load(Ordering::Acquire)
+    }
+
+    /// Forgets the failures of these keys, and takes what is good as expired, so that both are asked for again; should no
+    /// registry answer then, what was good stays in use.
+    pub(super) fn forget(&self, is_meant: impl Fn(&str) -> bool) {
+        let _writer = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forgets.fetch_add(1, Ordering::AcqRel);
+        let known = self.map.load();
+        if !known.keys().any(|key| is_meant(key)) {
+            return;
+        }
+        let mut map = Answers::clone(&known);
+        map.retain(|key, entry| entry.outcome.is_ok() || !is_meant(key));
+        for (_, entry) in map.iter_mut().filter(|(key, _)| is_meant(key)) {
+            let used_s = AtomicI64::new(entry.used_s.load(Ordering::Relaxed));
+            let (outcome, stored_s) = (entry.outcome.clone(), entry.stored_s);
+            *entry = Arc::new(Entry { outcome, good_until_ms: i64::MIN, stored_s, used_s });
+        }
         self.map.store(Arc::new(map));
     }
 
@@ -239,6 +270,19 @@ mod tests {
         assert_eq!((cache.fresh("a", 6_000), cache.fresh("b", 6_000), cache.len()), (Some(Ok(1)), Some(Ok(2)), 3));
         cache.store("c", &Ok(3), 7_000, |_| false);
         assert_eq!((cache.fresh("a", 7_000), cache.fresh("c", 7_000)), (Some(Ok(1)), Some(Ok(3))));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_asked_for_again_and_stays_for_want_of_better() {
+        let cache = Cache::new(Policy { size: 9, ttl_ms: None });
+        let failure = Err(Arc::new(ResolutionError::default()));
+        cache.store("a/1", &Ok(1), 1_000, |_| false);
+        cache.store("a/2", &failure, 1_000, |_| false);
+        cache.store("b/1", &failure, 1_000, |_| false);
+        cache.forget(|key| key.starts_with("a/"));
+        assert_eq!((cache.fresh("a/1", 1_001), cache.fresh("a/2", 1_001)), (None, None));
+        assert!(cache.last("a/2").is_none() && cache.fresh("b/1", 1_001).is_some());
+        assert_eq!((cache.last("a/1").map(|entry| entry.outcome.clone()), cache.forgets()), (Some(Ok(1)), 1));
     }
 
     #[test]

@@ -162,6 +162,22 @@ impl Resolver {
         refreshed
     }
 
+    /// Something was published, patched or deleted under this name: what is remembered of it is asked for again, above all
+    /// that there was no such schema.
+    pub fn forget(&self, vendor: &str, name: &str) {
+        let (path, uri) = (format!("{vendor}/{name}/"), format!("iglu:{vendor}/{name}/"));
+        self.schemas.forget(|key| key.starts_with(&uri));
+        self.lists.forget(|key| key.starts_with(&path));
+        self.models.forget(|key| key.starts_with(&uri));
+    }
+
+    /// The same of every name, where nobody knows which have changed.
+    pub fn forget_all(&self) {
+        self.schemas.forget(|_| true);
+        self.lists.forget(|_| true);
+        self.models.forget(|_| true);
+    }
+
     /// Versions of a model, in the order the registry publishes them: first `M-0-0`.
     pub async fn list(&self, vendor: &str, name: &str, model: u32) -> Result<Arc<[SchemaVer]>, Arc<ResolutionError>> {
         let key = format!("{vendor}/{name}/jsonschema/{model}");
@@ -224,6 +240,7 @@ impl Resolver {
         // Never closed; if it were, searching without a limit is still right.
         let _permit = self.searches.acquire().await.ok();
         self.searched.fetch_add(1, Ordering::Relaxed);
+        let forgets = cache.forgets();
         let previous = cache.last(key);
         let mut error = match previous.as_ref().map(|entry| &entry.outcome) {
             Some(Err(error)) => ResolutionError::clone(error),
@@ -259,7 +276,10 @@ impl Resolver {
             (None, _) => Err(Arc::new(error)),
         };
         let is_remote = |name: &str| self.registries.iter().any(|r| r.name == name && r.is_remote());
-        cache.store(key, &outcome, (self.clock)(), is_remote);
+        // A failure from before a publication would hide what was published.
+        if outcome.is_ok() || forgets == cache.forgets() {
+            cache.store(key, &outcome, (self.clock)(), is_remote);
+        }
         outcome
     }
 }

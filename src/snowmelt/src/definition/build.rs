@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{
     Backend, BatchLimits, Collect, Definition, Enrich, Gather, Limits, Load, LoadSink, Plan, Postgres, Purpose, Source,
-    Start, Target, Work,
+    Start, Tables, Target, Work,
 };
 use super::objects::objects;
 use super::problem::Problem;
@@ -103,7 +103,7 @@ pub fn plan(documents: &[(PathBuf, Map<String, Value>)]) -> Result<Plan, Vec<Pro
     let backend = backend(&Table::of(backend_file, backend_document, "backend"), &mut problems);
     let mut definitions: Vec<Definition> = Vec::new();
     for (file, document) in documents {
-        let Some(definition) = definition(file, document, &mut problems) else { continue };
+        let Some(definition) = definition(file, document, &backend.schema, &mut problems) else { continue };
         if let Some(twin) = definitions.iter().find(|other| other.name == definition.name) {
             let message = format!("{} has the same name; each application needs its own", twin.file.display());
             problems.push(Problem::key(file, "name", message).with_value(json!(definition.name)));
@@ -164,7 +164,12 @@ fn streams(documents: &[(PathBuf, Map<String, Value>)], definitions: &[Definitio
 }
 
 /// The application of a file; none for a file that only includes others or chooses backends.
-fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Option<Definition> {
+fn definition(
+    file: &Path,
+    document: &Map<String, Value>,
+    schema: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Definition> {
     let has = |section: &str| document.contains_key(section);
     if !["collector", "iglu", "source", "enrich", "sink", "bad"].into_iter().any(has) {
         return None;
@@ -205,7 +210,7 @@ fn definition(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Pro
     } else if has("enrich") {
         Work::Enrich(enrich(file, document, bad, problems)?)
     } else {
-        Work::Load(loader(file, document, bad, problems)?)
+        Work::Load(loader(file, document, bad, schema, problems)?)
     };
     Some(Definition { name, file: file.to_owned(), work, limits: limits(file, document) })
 }
@@ -220,11 +225,22 @@ fn collector(table: &Table<'_>) -> Collect {
     }
 }
 
-fn source(file: &Path, document: &Map<String, Value>) -> Source {
+fn source(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Source {
     let table = Table::of(file, document, "source");
+    let start_at = table.text("start_at").map(|text| text.parse::<jiff::Timestamp>());
+    if matches!(start_at, Some(Err(_))) {
+        problems.push(table.problem("start_at", "has to be an instant, such as 2024-03-05T00:00:00Z"));
+    }
+    if start_at.is_some() && table.get("start").is_some() {
+        problems.push(table.problem("start_at", "give start or start_at, not both"));
+    }
+    let start = match start_at {
+        Some(Ok(at)) => Start::AtTimestampMs(at.as_millisecond()),
+        _ => table.text("start").as_deref().and_then(units::start).unwrap_or(Start::TrimHorizon),
+    };
     Source {
         stream: table.given("stream"),
-        start: table.text("start").as_deref().and_then(units::start).unwrap_or(Start::TrimHorizon),
+        start,
         max_records: table.int("max_records", 1000),
         max_bytes: table.bytes("max_bytes", 2 << 20),
     }
@@ -246,7 +262,7 @@ fn enrich(file: &Path, document: &Map<String, Value>, bad: String, problems: &mu
         problems.push(sink.problem("stream", "is missing: the stream of good events"));
         return None;
     };
-    let source = source(file, document);
+    let source = source(file, document, problems);
     let bad_table = Table::of(file, document, "bad");
     let outputs = [
         (sink, "stream", "of good events"),
@@ -291,17 +307,24 @@ fn own_streams(source: &Source, outputs: &[(&Table<'_>, &str, &'static str)], pr
     problems.len() == before
 }
 
-fn loader(file: &Path, document: &Map<String, Value>, bad: String, problems: &mut Vec<Problem>) -> Option<Load> {
+fn loader(
+    file: &Path,
+    document: &Map<String, Value>,
+    bad: String,
+    schema: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Load> {
     let before = problems.len();
     let sinks = Table::list(file, document, "sink");
     if sinks.is_empty() {
         problems.push(Problem::key(file, "sink", "is empty: write at least one [[sink]]"));
     }
-    let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, problems)).collect();
-    (problems.len() == before).then(|| Load { source: source(file, document), sinks, bad })
+    let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, schema, problems)).collect();
+    let source = source(file, document, problems);
+    (problems.len() == before).then_some(Load { source, sinks, bad })
 }
 
-fn load_sink(sink: &Table<'_>, problems: &mut Vec<Problem>) -> Option<LoadSink> {
+fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Option<LoadSink> {
     let kind = sink.given("kind");
     if kind == "s3" {
         let defaults = BatchLimits { max_bytes: 8 << 20, max_records: 20_000, max_age: Duration::from_secs(1) };
@@ -324,7 +347,7 @@ fn load_sink(sink: &Table<'_>, problems: &mut Vec<Problem>) -> Option<LoadSink> 
         }
         "postgres" => {
             need("resolver", "resolver.json, for the tables' columns")?;
-            Target::Postgres { resolver: sink.path("resolver").unwrap_or_default() }
+            Target::Postgres(tables(sink, purpose, schema, problems)?)
         }
         _ => {
             problems
@@ -334,6 +357,35 @@ fn load_sink(sink: &Table<'_>, problems: &mut Vec<Problem>) -> Option<LoadSink> 
     };
     let batch = batch(sink, 8 << 20, 20_000, Duration::from_secs(1));
     Some(LoadSink { purpose, batch, gather: Gather::Limits(batch), target })
+}
+
+fn tables(sink: &Table<'_>, purpose: Purpose, schema: &str, problems: &mut Vec<Problem>) -> Option<Tables> {
+    let database = match sink.text("database").as_deref() {
+        None | Some("backend") => None,
+        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Some(url.to_owned()),
+        Some(_) => {
+            // The value may hold a password: it is not shown.
+            problems.push(sink.hidden_problem("database", "has to be `backend` or a postgres:// URL"));
+            return None;
+        }
+    };
+    let deduplicate = sink.get("deduplicate").map(|_| sink.duration("deduplicate", Duration::ZERO));
+    if deduplicate.is_some() && purpose != Purpose::Enriched {
+        problems.push(sink.problem("deduplicate", "is for events, which have ids"));
+        return None;
+    }
+    if deduplicate == Some(Duration::ZERO) {
+        problems.push(sink.problem("deduplicate", "has to be more than nothing; leave it out to keep all events"));
+        return None;
+    }
+    let connections = sink.get("connections").map(|_| sink.int("connections", 1));
+    Some(Tables {
+        resolver: sink.path("resolver").unwrap_or_default(),
+        schema: sink.text("schema").or_else(|| database.is_some().then(|| schema.to_owned())),
+        database,
+        connections: connections.and_then(|connections| u32::try_from(connections).ok()),
+        deduplicate,
+    })
 }
 
 pub(super) fn batch(table: &Table<'_>, max_bytes: usize, max_records: usize, max_age: Duration) -> BatchLimits {

@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keys;
 use super::model::Plan;
-use super::original::OriginalCollector;
-use super::original_s3::OriginalS3Loader;
+use super::originals::Originals;
 use super::problem::{Problem, nearest};
 use super::verify::{beside, verify};
 use super::{build, units};
@@ -71,59 +70,26 @@ impl Overrides {
 }
 
 /// A file with its text, in the order of mention.
-struct Loaded {
-    path: PathBuf,
-    text: String,
-    root: bool,
-    name: Option<String>,
-    sections: Vec<String>,
+pub(super) struct Loaded {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    pub(super) root: bool,
+    pub(super) name: Option<String>,
+    pub(super) sections: Vec<String>,
 }
 
-/// Configurations of the original that are run as they are.
-#[derive(Debug, Default)]
-pub struct Originals {
-    /// The collector's: its settings replace those of the definitions' collector; when they have none it is a definition beside
-    /// them.
-    pub collector: Option<OriginalCollector>,
-    /// S3 loaders', each a definition beside the others.
-    pub s3_loaders: Vec<OriginalS3Loader>,
-}
-
-impl Originals {
-    /// What their writers should know: keys that do nothing here.
-    pub fn notes(&self) -> impl Iterator<Item = String> {
-        let loaders = self.s3_loaders.iter().flat_map(OriginalS3Loader::notes);
-        self.collector.iter().flat_map(OriginalCollector::notes).chain(loaders)
-    }
-}
-
-/// [`load_with`] without configurations of the original.
-///
-/// # Errors
-/// As [`load_with`].
-pub fn load(files: &[PathBuf], overrides: &Overrides) -> Result<Plan, Vec<Problem>> {
-    load_with(files, &Originals::default(), overrides)
-}
-
-/// Loads the named files and all that they include, and configurations of the original.
+/// Loads the named files and all that they include. The settings of `originals` replace those of the collector and loaders that
+/// they have; where they have none each is a definition beside them.
 ///
 /// # Errors
 /// Every mistake that was found, in the order of the files.
-pub fn load_with(files: &[PathBuf], originals: &Originals, overrides: &Overrides) -> Result<Plan, Vec<Problem>> {
+pub fn load(files: &[PathBuf], originals: &Originals, overrides: &Overrides) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     for file in files {
         read(file, true, 0, &mut loaded, &mut problems);
     }
-    if let Some(original) = &originals.collector {
-        take_over(original, &mut loaded, &mut problems);
-    }
-    for original in &originals.s3_loaders {
-        let sections = ["name", "source", "sink", "bad"].map(str::to_owned).to_vec();
-        let (path, text, name) = (original.file().to_owned(), original.definition(), Some(original.name().to_owned()));
-        let root = loaded.is_empty();
-        loaded.push(Loaded { path, text, root, name, sections });
-    }
+    originals.take_over(&mut loaded, &mut problems);
     let assigned = assign(&loaded, overrides, &mut problems);
     let mut documents = Vec::new();
     for (index, file) in loaded.iter().enumerate() {
@@ -174,30 +140,6 @@ fn read(path: &Path, root: bool, depth: usize, loaded: &mut Vec<Loaded>, problem
         // A file that is not there is reported by the check of the key, once.
         if whole.try_exists().unwrap_or(true) {
             read(&whole, false, depth + 1, loaded, problems);
-        }
-    }
-}
-
-/// Puts the original's settings where they go.
-fn take_over(original: &OriginalCollector, loaded: &mut Vec<Loaded>, problems: &mut Vec<Problem>) {
-    let mut collectors: Vec<&mut Loaded> =
-        loaded.iter_mut().filter(|file| file.sections.iter().any(|section| section == "collector")).collect();
-    match collectors.as_mut_slice() {
-        [] => {
-            let text = original.definition();
-            let sections = vec!["name".to_owned(), "collector".to_owned()];
-            let (path, name) = (original.file().to_owned(), Some(original.name().to_owned()));
-            // The backend of a process is set in its first file.
-            let root = loaded.is_empty();
-            loaded.push(Loaded { path, text, root, name, sections });
-        }
-        [one] => match original.instead_of(&one.text) {
-            Ok(text) => one.text = text,
-            Err(error) => problems.push(Problem::file(&one.path, error.to_string())),
-        },
-        [_, another, ..] => {
-            let message = "--collector-config is for one collector, and this is another";
-            problems.push(Problem::key(&another.path, "collector", message));
         }
     }
 }
@@ -318,7 +260,7 @@ mod tests {
         let environment = [("SNOWMELT__S3_B__SOURCE__MAX_RECORDS".to_owned(), "7".to_owned())];
         let sets = ["source.start=latest".to_owned(), "backend.data_dir=/tmp/y".to_owned()];
         let overrides = Overrides::new(environment.into_iter(), &sets).unwrap();
-        let plan = load(&[root], &overrides).unwrap();
+        let plan = load(&[root], &Originals::default(), &overrides).unwrap();
         let sources: Vec<_> = plan.definitions.iter().filter_map(|d| d.source()).collect();
         assert_eq!(
             sources.iter().map(|s| (s.start, s.max_records)).collect::<Vec<_>>(),
@@ -332,7 +274,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let broken = write(dir.path(), "broken.toml", "name = \"x\"\n[source\n");
         let overrides = Overrides::new(std::iter::empty(), &["sorce.start=latest".to_owned()]).unwrap();
-        let problems = load(&[dir.path().join("none.toml"), broken], &overrides).unwrap_err();
+        let problems = load(&[dir.path().join("none.toml"), broken], &Originals::default(), &overrides).unwrap_err();
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert!(texts[0].contains("none.toml: can't be read"), "{texts:?}");
         assert!(texts[1].contains("broken.toml: line 2"), "{texts:?}");

@@ -10,13 +10,16 @@ pub mod model;
 mod objects;
 mod original;
 mod original_s3;
+mod originals;
 pub mod problem;
 mod registry;
 pub mod units;
 pub mod verify;
 
-pub use load::{Originals, Overrides, load, load_with};
+pub use load::{Overrides, load};
 pub use model::Plan;
 pub use original::OriginalCollector;
+pub use original::postgres::OriginalPostgres;
 pub use original_s3::OriginalS3Loader;
+pub use originals::Originals;
 pub use problem::Problem;

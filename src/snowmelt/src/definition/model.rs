@@ -84,8 +84,10 @@ pub struct Registry {
     pub super_key_file: Option<PathBuf>,
     /// Environment variable that holds that key.
     pub super_key_env: Option<String>,
-    /// Everything else but that key.
+    /// Everything else; that key too where the original's file holds it.
     pub server: snowmelt_iglu_server::ServerConfig,
+    /// What the writer of the original's file should know: keys that do nothing here.
+    pub notes: Vec<String>,
 }
 
 /// A collector.
@@ -251,16 +253,38 @@ pub struct LoadSink {
     pub target: Target,
 }
 
+impl LoadSink {
+    /// Its tables, when it has some.
+    pub const fn tables(&self) -> Option<&Tables> {
+        match &self.target {
+            Target::Postgres(tables) => Some(tables),
+            Target::S3 { .. } => None,
+        }
+    }
+}
+
 /// Where a loader writes.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// Objects.
     S3(Objects),
     /// Tables.
-    Postgres {
-        /// resolver.json, for the columns.
-        resolver: PathBuf,
-    },
+    Postgres(Tables),
+}
+
+/// Where and how tables are loaded.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// resolver.json, for the columns.
+    pub resolver: PathBuf,
+    /// The database, when it is not the node's.
+    pub database: Option<String>,
+    /// The database schema, when it is not the node's; always there with a database of its own.
+    pub schema: Option<String>,
+    /// Connections at most, when they are not the node's.
+    pub connections: Option<u32>,
+    /// Of events with one id that are loaded within this time the first stays.
+    pub deduplicate: Option<Duration>,
 }
 
 /// How an application is supervised and bounded.
@@ -308,10 +332,19 @@ impl Definition {
         }
     }
 
-    /// Whether it needs Postgres.
+    /// Its tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Tables> {
+        let sinks = match &self.work {
+            Work::Load(load) => load.sinks.as_slice(),
+            Work::Collect(_) | Work::Enrich(_) | Work::Registry(_) => &[],
+        };
+        sinks.iter().filter_map(LoadSink::tables)
+    }
+
+    /// Whether it needs the node's Postgres.
     pub fn needs_postgres(&self) -> bool {
         match &self.work {
-            Work::Load(load) => load.sinks.iter().any(|sink| matches!(sink.target, Target::Postgres { .. })),
+            Work::Load(_) => self.tables().any(|tables| tables.database.is_none()),
             Work::Registry(registry) => registry.database.is_none(),
             Work::Collect(_) | Work::Enrich(_) => false,
         }

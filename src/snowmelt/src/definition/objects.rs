@@ -180,7 +180,7 @@ fn place(sink: &Table<'_>, problems: &mut Vec<Problem>) -> ObjectPlace {
 mod tests {
     use super::*;
     use crate::definition::model::{Definition, Target, Work};
-    use crate::definition::{Overrides, load};
+    use crate::definition::{Originals, Overrides, load};
     use crate::run::settings;
     use snowmelt_objects::{Framing, Naming, PartitionBy};
 
@@ -191,7 +191,7 @@ mod tests {
             "name = \"l\"\n[source]\nstream = \"s\"\n[bad]\nstream = \"bad-1\"\n[[sink]]\nkind = \"s3\"\n{sink}\n"
         );
         std::fs::write(&file, text).unwrap();
-        let plan = load(&[file], &Overrides::default());
+        let plan = load(&[file], &Originals::default(), &Overrides::default());
         plan.map(|plan| plan.definitions[0].clone()).map_err(|problems| {
             problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect()
         })
@@ -262,7 +262,8 @@ mod tests {
         for (name, read, bad) in
             [("s3-raw", "raw", "bad-1"), ("s3-enriched", "enriched", "bad-1"), ("s3-bad", "bad-1", "bad-2")]
         {
-            let plan = load(&[folder.join(format!("{name}.toml"))], &Overrides::default()).unwrap();
+            let plan =
+                load(&[folder.join(format!("{name}.toml"))], &Originals::default(), &Overrides::default()).unwrap();
             let definition = &plan.definitions[0];
             assert_eq!((definition.source().unwrap().stream.as_str(), definition.writes()), (read, vec![bad]));
         }

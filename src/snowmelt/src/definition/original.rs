@@ -1,4 +1,8 @@
-//! The original's `config.hocon` of a collector, as a definition of ours.
+//! Configuration files of the original as definitions of ours: the collector's `config.hocon` here, the Postgres loader's in
+//! [`postgres`].
+
+mod keys;
+pub mod postgres;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -144,7 +144,7 @@ impl OriginalS3Loader {
 mod tests {
     use super::*;
     use crate::definition::model::{Definition, Gather, Start, Target, Work};
-    use crate::definition::{Originals, Overrides, load_with};
+    use crate::definition::{Originals, Overrides, load};
     use crate::run::settings;
     use snowmelt_objects::S3LoaderConfig;
 
@@ -193,9 +193,9 @@ mod tests {
             let expected = original.read.resolve(env!("CARGO_PKG_VERSION")).unwrap();
             let file = folder.path().join("converted.toml");
             std::fs::write(&file, original.definition()).unwrap();
-            let originals = Originals { s3_loaders: vec![original], ..Originals::default() };
-            let as_it_is = load_with(&[], &originals, &Overrides::default()).unwrap();
-            let converted = load_with(&[file], &Originals::default(), &Overrides::default()).unwrap();
+            let originals = Originals::from(original);
+            let as_it_is = load(&[], &originals, &Overrides::default()).unwrap();
+            let converted = load(&[file], &Originals::default(), &Overrides::default()).unwrap();
             for plan in [as_it_is, converted] {
                 let definition = &plan.definitions[0];
                 assert_eq!(resolved(definition), expected);

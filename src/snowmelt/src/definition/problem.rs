@@ -27,6 +27,11 @@ impl Problem {
         Self { file: Some(file.into()), key: key.into(), value: None, message: message.into() }
     }
 
+    /// A mistake of the command line.
+    pub fn command_line(message: impl Into<String>) -> Self {
+        Self { file: None, key: String::new(), value: None, message: message.into() }
+    }
+
     /// The same, with the value.
     #[must_use]
     pub fn with_value(mut self, value: impl fmt::Display) -> Self {

@@ -1,9 +1,11 @@
 //! `[iglu]`: a schema registry.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
+use snowmelt_iglu_server::config::hocon::{self, Original};
 use snowmelt_iglu_server::{ServerConfig, WebHook};
 
 use super::build::Table;
@@ -12,8 +14,16 @@ use super::problem::Problem;
 
 /// The registry of a checked section.
 pub(super) fn registry(table: &Table<'_>, problems: &mut Vec<Problem>) -> Registry {
+    let original = table.path("config").and_then(|file| match original(&file) {
+        Ok(original) => Some(original),
+        Err(reason) => {
+            problems.push(table.problem("config", reason));
+            None
+        }
+    });
     let database = match table.text("database").as_deref() {
-        None | Some("backend") => None,
+        None => original.as_ref().and_then(|original| original.database.clone()),
+        Some("backend") => None,
         Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Some(url.to_owned()),
         Some(_) => {
             // The value may hold a password: it is not shown.
@@ -25,38 +35,67 @@ pub(super) fn registry(table: &Table<'_>, problems: &mut Vec<Problem>) -> Regist
     if super_key_file.is_some() && super_key_env.is_some() {
         problems.push(table.problem("super_key_env", "give super_key_file or super_key_env, not both"));
     }
-    let default = ServerConfig::default();
+    let own_key = super_key_file.is_none() && super_key_env.is_none();
+    let (listen, connections, default, notes) = match original {
+        Some(original) => (Some(original.listen), original.connections, original.server, original.notes),
+        None => {
+            let server = ServerConfig { pre_termination_period: Duration::ZERO, ..ServerConfig::default() };
+            (None, 6, server, Vec::new())
+        }
+    };
     let server = ServerConfig {
-        super_key: None,
+        // One that is named here is over one in the file.
+        super_key: default.super_key.filter(|_| own_key),
         patches_allowed: table.bool("patches_allowed", default.patches_allowed),
         debug: table.bool("debug", default.debug),
         max_json_depth: table.int("max_json_depth", default.max_json_depth),
         max_payload_bytes: table.bytes("max_payload_size", default.max_payload_bytes),
-        web_hooks: web_hooks(table, problems),
-        base_url: table.text("base_url").unwrap_or_default(),
-        hsts: table.get("hsts").map(|_| table.duration("hsts", Duration::ZERO)),
+        web_hooks: web_hooks(table, problems).unwrap_or(default.web_hooks),
+        base_url: table.text("base_url").unwrap_or(default.base_url),
+        hsts: table.get("hsts").map(|_| table.duration("hsts", Duration::ZERO)).or(default.hsts),
         cache_bytes: table.bytes("cache", default.cache_bytes),
         check_every: table.duration("check_every", default.check_every),
         workers: table.int("workers", default.workers),
         max_connections: table.int("max_connections", default.max_connections),
         idle_timeout: table.duration("idle_timeout", default.idle_timeout),
-        pre_termination_period: table.duration("pre_termination_period", Duration::ZERO),
+        pre_termination_period: table.duration("pre_termination_period", default.pre_termination_period),
         pre_termination_unhealthy: table.bool("pre_termination_unhealthy", default.pre_termination_unhealthy),
         ..default
     };
+    let listen = table.address("listen").or_else(|| {
+        let (host, port) = listen?;
+        let address = (host.as_str(), port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        if address.is_none() {
+            problems.push(table.problem("config", format!("repoServer.interface {host} is no address of a machine")));
+        }
+        address
+    });
     Registry {
-        listen: table.address("listen").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081))),
+        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081))),
         database,
         schema: table.text("schema").unwrap_or_else(|| "public".to_owned()),
-        connections: u32::try_from(table.int("connections", 6)).unwrap_or(6),
+        connections: u32::try_from(table.int("connections", 0)).ok().filter(|own| *own > 0).unwrap_or(connections),
         super_key_file,
         super_key_env,
         server,
+        notes,
     }
 }
 
-fn web_hooks(table: &Table<'_>, problems: &mut Vec<Problem>) -> Vec<WebHook> {
-    let Some(given) = table.get("web_hooks").and_then(Value::as_object) else { return Vec::new() };
+/// The original's file, `${VARIABLE}`s from the environment.
+fn original(file: &Path) -> Result<Original, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("can't be read: {error}"))?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut original = hocon::parse(&text, folder, &environment).map_err(|error| error.to_string())?;
+    original.notes.iter_mut().for_each(|note| *note = format!("{}: {note}", file.display()));
+    Ok(original)
+}
+
+fn web_hooks(table: &Table<'_>, problems: &mut Vec<Problem>) -> Option<Vec<WebHook>> {
+    let given = table.get("web_hooks").and_then(Value::as_object)?;
     let mut hooks = Vec::new();
     for (name, given) in given {
         match web_hook(given) {
@@ -67,7 +106,7 @@ fn web_hooks(table: &Table<'_>, problems: &mut Vec<Problem>) -> Vec<WebHook> {
             }
         }
     }
-    hooks
+    Some(hooks)
 }
 
 fn web_hook(given: &Value) -> Option<WebHook> {
@@ -88,7 +127,51 @@ fn web_hook(given: &Value) -> Option<WebHook> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::model::Work;
+    use crate::definition::{Originals, Overrides, load};
     use serde_json::json;
+
+    /// The registry of a definition with these lines in its `[iglu]`, beside a `config.hocon`.
+    fn loaded(lines: &str, config: &str) -> Result<Registry, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.hocon"), config).unwrap();
+        let file = folder.path().join("iglu.toml");
+        std::fs::write(&file, format!("name = \"iglu\"\n[iglu]\n{lines}\n")).unwrap();
+        let plan =
+            load(&[file], &Originals::default(), &Overrides::default()).map_err(|trouble| format!("{trouble:?}"))?;
+        match plan.definitions.into_iter().next().map(|definition| definition.work) {
+            Some(Work::Registry(registry)) => Ok(registry),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    const CONFIG: &str = "repoServer { port = 8085, interface = \"127.0.0.1\" }
+        database { host = db, dbname = igludb, username = me, password = iglusecret, driver = x }
+        superApiKey = \"5fb4713d-73ad-4163-93a9-2b82f0177c5b\", patchesAllowed = true";
+
+    #[test]
+    fn the_originals_file_says_what_the_definition_does_not() {
+        let registry = loaded("config = \"config.hocon\"", CONFIG).unwrap();
+        assert_eq!(registry.listen.to_string(), "127.0.0.1:8085");
+        assert_eq!(registry.database.as_deref(), Some("postgres://me:iglusecret@db:5432/igludb"));
+        assert!(registry.server.patches_allowed && registry.server.super_key.is_some());
+        assert!(registry.notes.iter().any(|note| note.contains("database.driver")), "{:?}", registry.notes);
+        assert!(!format!("{:?}", registry.server).contains("5fb4713d"));
+
+        let over = "config = \"config.hocon\"\nlisten = \"127.0.0.1:1\"\ndatabase = \"backend\"\npatches_allowed = false\nsuper_key_env = \"X\"";
+        let registry = loaded(over, CONFIG).unwrap();
+        assert_eq!((registry.listen.port(), registry.database, registry.server.patches_allowed), (1, None, false));
+        assert!(registry.server.super_key.is_none(), "the key named here counts");
+        assert_eq!(loaded("", "").unwrap().listen.to_string(), "127.0.0.1:8081");
+    }
+
+    #[test]
+    fn a_mistake_in_the_originals_file_is_one_of_the_definition() {
+        let mistake = loaded("config = \"config.hocon\"", &CONFIG.replace("8085", "soon")).unwrap_err();
+        assert!(mistake.contains("iglu.config") && mistake.contains("repoServer.port has to be"), "{mistake}");
+        assert!(!mistake.contains("iglusecret"), "{mistake}");
+        assert!(loaded("config = \"nothing.hocon\"", "").unwrap_err().contains("nothing.hocon"));
+    }
 
     #[test]
     fn a_hook_has_an_address_and_nothing_unknown() {

@@ -25,6 +25,8 @@ pub enum IgluCommand {
     Ddl(DdlArgs),
     /// Make a read key and a write key for a vendor prefix, or delete a key.
     Keygen(KeygenArgs),
+    /// Make a registry's tables in a database, or move those of release 0.5 of the original there.
+    Setup(SetupArgs),
 }
 
 /// Which registry.
@@ -104,4 +106,21 @@ pub struct KeygenArgs {
     /// Which registry.
     #[command(flatten)]
     pub registry: RegistryArgs,
+}
+
+/// Which tables.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// The database, postgres://user:password@host:port/name; without it that of what runs in the data directory.
+    #[arg(long, value_name = "URL", env = "SNOWMELT_IGLU_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
+    /// The database schema of the tables.
+    #[arg(long, default_value = "public")]
+    pub schema: String,
+    /// Move schemas, drafts and keys from the tables of this release, 0.5.0; they stay as they are.
+    #[arg(long, value_name = "RELEASE")]
+    pub migrate: Option<String>,
+    /// Where the pipeline runs, to find its database.
+    #[arg(long, default_value = ".data", value_name = "DIR")]
+    pub data_dir: PathBuf,
 }

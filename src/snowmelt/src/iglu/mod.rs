@@ -8,6 +8,7 @@ mod keygen;
 mod lint;
 mod pull;
 mod push;
+mod setup;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub fn iglu(args: &IgluArgs) -> Outcome {
         IgluCommand::Lint(args) => lint::lint(args),
         IgluCommand::Ddl(args) => ddl::ddl(args),
         IgluCommand::Keygen(args) => wait(keygen::keygen(args)),
+        IgluCommand::Setup(args) => wait(setup::setup(args)),
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
-use snowmelt_iglu::Repository;
 use snowmelt_leases::{EmbeddedLeases, LeaseStore};
 use snowmelt_objects::s3::S3Store;
 use snowmelt_objects::{DirectoryStore, ObjectStore};
@@ -16,6 +15,7 @@ use snowmelt_warehouse::{ClusterOptions, PrivateCluster, Warehouse, WarehouseOpt
 use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Definition, LoadSink, ObjectPlace, Objects, Postgres, Target};
+use crate::run::registries::OwnRegistry;
 use crate::running::{Psql, RunFile};
 use crate::trouble::{Outcome, Trouble};
 
@@ -37,7 +37,7 @@ pub struct Stores {
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
     /// The schema registry of this node, when it runs one.
-    pub registry: Option<Repository>,
+    pub registry: Option<OwnRegistry>,
     /// Time.
     pub clock: Clock,
 }
@@ -63,7 +63,7 @@ pub struct Backends {
     /// Tables, when a definition has some.
     pub warehouse: Option<Warehouse>,
     /// The schema registry of this node, once it runs.
-    pub registry: Option<Repository>,
+    pub registry: Option<OwnRegistry>,
     /// Event loops for shard groups.
     pub arbiters: Vec<Arbiter>,
     /// Time.
@@ -71,7 +71,8 @@ pub struct Backends {
     cluster: Option<PrivateCluster>,
     objects_dir: PathBuf,
     postgres_url: Option<String>,
-    schema: String,
+    /// Where `snowmelt sql` looks: URL and schema.
+    tables: Option<(String, String)>,
 }
 
 impl Backends {
@@ -87,7 +88,7 @@ impl Backends {
         let needs_postgres = plan.definitions.iter().any(Definition::needs_postgres);
         let (cluster, postgres_url) = if needs_postgres { open_postgres(plan, &data_dir).await? } else { (None, None) };
         let warehouse = match &postgres_url {
-            Some(url) => Some(connect(url, &plan.backend.schema).await?),
+            Some(url) => Some(connect(&WarehouseOptions::new(url, &plan.backend.schema)).await?),
             None => None,
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -100,8 +101,8 @@ impl Backends {
             clock,
             cluster,
             objects_dir,
+            tables: tables(plan, postgres_url.as_deref()),
             postgres_url,
-            schema: plan.backend.schema.clone(),
         })
     }
 
@@ -126,8 +127,8 @@ impl Backends {
             operator_token_file: None,
             registry_url: None,
             registry_key_file: None,
-            postgres_url: self.postgres_url.clone(),
-            schema: self.schema.clone(),
+            postgres_url: self.tables.as_ref().map(|(url, _)| url.clone()),
+            schema: self.tables.as_ref().map_or("atomic", |(_, schema)| schema).to_owned(),
             objects_dir: self.objects_dir.clone(),
             psql: self.psql(),
         }
@@ -143,7 +144,7 @@ impl Backends {
             let psql = cluster.psql();
             return Some(Psql { program: psql.program, arguments: psql.arguments, environment: psql.environment });
         }
-        let url = self.postgres_url.clone()?;
+        let (url, _) = self.tables.clone()?;
         Some(Psql { program: PathBuf::from("psql"), arguments: vec![url], environment: Vec::new() })
     }
 
@@ -168,6 +169,13 @@ impl Backends {
         }
         Ok(())
     }
+}
+
+/// The node's database, or the first one that a sink has of its own.
+fn tables(plan: &Plan, node: Option<&str>) -> Option<(String, String)> {
+    let of_sinks = plan.definitions.iter().flat_map(Definition::tables);
+    let own = || of_sinks.filter_map(|tables| Some((tables.database.clone()?, tables.schema.clone()?))).next();
+    node.map(|url| (url.to_owned(), plan.backend.schema.clone())).or_else(own)
 }
 
 /// The objects of a bucket in a folder of its name.
@@ -210,10 +218,10 @@ async fn open_postgres(plan: &Plan, data_dir: &Path) -> Outcome<(Option<PrivateC
     }
 }
 
-async fn connect(url: &str, schema: &str) -> Outcome<Warehouse> {
-    let hint = format!("PostgreSQL at {}", without_password(url));
-    let options = WarehouseOptions::new(url, schema);
-    let connecting = Warehouse::connect(&options);
+/// Connects to a database that has to be there.
+pub async fn connect(options: &WarehouseOptions) -> Outcome<Warehouse> {
+    let hint = format!("PostgreSQL at {}", without_password(&options.url));
+    let connecting = Warehouse::connect(options);
     match tokio::time::timeout(POSTGRES_PATIENCE, connecting).await {
         Ok(Ok(warehouse)) => Ok(warehouse),
         Ok(Err(error)) => Err(Trouble::caused(&hint, error)),

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
-use snowmelt_iglu::{Resolver, ResolverOptions};
+use snowmelt_iglu::Resolver;
 use snowmelt_leases::{Lease, Position, ShardInfo};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
 use snowmelt_runtime::fault::FaultHook;
@@ -18,15 +18,15 @@ use snowmelt_shard_reader::{Careful, ReaderOptions, Resume, ShardReader};
 use snowmelt_stream_writer::StreamWriter;
 use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt};
 use snowmelt_supervisor::{GroupSource, ShardPlan};
-use snowmelt_warehouse::{BadRowLoader, EventLoader, LoaderOptions, ProgressKey};
+use snowmelt_warehouse::ProgressKey;
 
 use crate::definition::model::{
-    BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, LoadSink, Purpose, Source, Start, Target, Work,
+    BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, Source, Start, Target, Work,
 };
 use crate::run::backends::Stores;
 use crate::run::enriching::{Enriching, Refreshers};
 use crate::run::objects::{ObjectSink, Place};
-use crate::run::settings;
+use crate::run::{settings, tables};
 use crate::trouble::{Outcome, Trouble};
 
 /// What no definition says: for tests, and the defaults for everybody else.
@@ -66,7 +66,7 @@ enum Job {
 /// What a loader's sink is made of.
 enum SinkSetup {
     Objects(Box<ObjectSink>),
-    Tables { resolver: Arc<Resolver> },
+    Tables { loader: Loader },
 }
 
 impl ShardGroups {
@@ -88,21 +88,15 @@ impl ShardGroups {
                 Job::Enrich { work: Box::new(work), enrich, resolver, _refreshers: refreshers }
             }
             Work::Load(work) => {
-                let mut sinks = Vec::new();
+                let mut sinks = Vec::with_capacity(work.sinks.len());
                 for (number, sink) in work.sinks.iter().enumerate() {
                     sinks.push(match &sink.target {
                         Target::S3(_) => {
                             let opened = ObjectSink::open(number + 1, sink, &definition.file, &stores).await?;
                             SinkSetup::Objects(Box::new(opened))
                         }
-                        Target::Postgres { resolver } => {
-                            let resolver = settings::resolver_with(
-                                resolver,
-                                stores.registry.as_ref(),
-                                clock,
-                                ResolverOptions::default(),
-                            )?;
-                            SinkSetup::Tables { resolver }
+                        Target::Postgres(tables) => {
+                            SinkSetup::Tables { loader: tables::loader(sink.purpose, tables, &stores).await? }
                         }
                     });
                 }
@@ -292,8 +286,8 @@ impl ShardGroups {
                     outs.push(objects.build(builder, &place, bad).await?);
                     continue;
                 }
-                SinkSetup::Tables { resolver } => {
-                    let loader = self.loader(sink, resolver).await?;
+                SinkSetup::Tables { loader } => {
+                    let loader = loader.clone();
                     let shard = builder.context().id.shard.clone();
                     let progress = ProgressKey {
                         application: self.application.clone(),
@@ -320,21 +314,6 @@ impl ShardGroups {
         let (streams, stream) = (Arc::clone(&self.stores.streams), stream.to_owned());
         builder.stage(&format!("stream-writer bad{suffix}"), self.mailbox(), move || {
             StreamWriter::new(streams, stream, producer)
-        })
-    }
-
-    async fn loader(&self, sink: &LoadSink, resolver: &Arc<Resolver>) -> Result<Loader, Failure> {
-        let warehouse = self.stores.warehouse.clone().ok_or_else(|| Failure::message("no warehouse is open"))?;
-        let options = LoaderOptions::new(
-            settings::processor("snowmelt-postgres-loader"),
-            settings::iglu_clock(&self.stores.clock),
-        );
-        let schemas = Arc::clone(resolver);
-        Ok(match sink.purpose {
-            Purpose::Bad => Loader::BadRows(BadRowLoader::new(warehouse, schemas, options)),
-            Purpose::Enriched | Purpose::Raw => {
-                Loader::Events(EventLoader::new(warehouse, schemas, options).await.map_err(Failure::error)?)
-            }
         })
     }
 }

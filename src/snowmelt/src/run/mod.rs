@@ -12,8 +12,8 @@ pub mod registries;
 pub mod settings;
 mod signals;
 mod sinks;
+mod tables;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::cli::DefinitionArgs;
 use crate::definition::model::{Definition, Work};
-use crate::definition::{OriginalCollector, OriginalS3Loader, Originals, Overrides, Plan, load_with};
+use crate::definition::{Originals, Overrides, Plan, load};
 use crate::run::backends::Backends;
 use crate::run::collectors::Collectors;
 use crate::run::groups::{ShardGroups, Tuning};
@@ -41,20 +41,12 @@ pub fn run(args: &DefinitionArgs) -> Outcome {
     if let Some(data_dir) = &args.data_dir {
         overrides.push("backend.data_dir", data_dir.display().to_string(), "--data-dir");
     }
-    let originals = originals(args.collector_config.as_deref(), &args.s3_loader_config)?;
-    let plan = load_with(&args.files, &originals, &overrides)?;
+    let originals = Originals::read(&args.originals)?;
+    let plan = load(&args.files, &originals, &overrides)?;
     for note in originals.notes() {
         tracing::warn!("{note}");
     }
     actix_rt::System::new().block_on(node(plan))
-}
-
-/// Configurations of the original that the command line names.
-pub fn originals(collector: Option<&Path>, s3_loaders: &[PathBuf]) -> Outcome<Originals> {
-    Ok(Originals {
-        collector: collector.map(OriginalCollector::read).transpose()?,
-        s3_loaders: s3_loaders.iter().map(|file| OriginalS3Loader::read(file)).collect::<Outcome<_>>()?,
-    })
 }
 
 /// What a node has started, in the order in which it has to be stopped.
@@ -91,7 +83,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     let mut backends = Backends::open(&plan, clock.clone()).await?;
     // Before whatever resolves schemas.
     let registries = registries::start(&plan, registry_listeners, &backends).await?;
-    backends.registry = registries.repository();
+    backends.registry = registries.own();
     // Before anything runs: a spool may be another process's.
     let prepared = collectors::prepare(&plan, &backends, &clock).await?;
     let tree = Tree::new();
@@ -104,6 +96,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
         tree,
         streams: Arc::clone(&backends.streams),
         collectors: collectors.health(),
+        registries: registries.health(),
         metrics,
         clock,
     };

@@ -4,18 +4,20 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use snowmelt_iglu::{Connection, Repository};
+use snowmelt_iglu::{Connection, Repository, Resolver};
 use snowmelt_iglu_server::core::api_key::ApiKey;
-use snowmelt_iglu_server::{ServerConfig, ServerError, Storage, StorageOptions, serve};
-use tokio::sync::watch;
+use snowmelt_iglu_server::{Changed, ServerConfig, ServerError, Storage, StorageOptions, serve};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Registry, Work};
 use crate::run::backends::Backends;
+use crate::run::operator::report::RegistryReport;
 use crate::trouble::{Outcome, Trouble};
 
 /// How long the registry's tables may take to be set up.
@@ -24,6 +26,37 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PRIORITY: i64 = 1000;
 /// The file of a key that was made here, in the data directory.
 const KEY_FILE: &str = "iglu-super-key";
+
+/// Changes that a resolver may not have heard of yet; of more it hears that there were some.
+const CHANGES: usize = 256;
+
+/// The registry of this node, as resolvers of this node see it.
+#[derive(Clone)]
+pub struct OwnRegistry {
+    /// How to reach it.
+    pub repository: Repository,
+    changes: broadcast::Sender<Changed>,
+}
+
+impl OwnRegistry {
+    /// Lets a resolver hear, as long as it lives, of whatever changes in the registry: without that it would go on for the
+    /// whole life of its cache to say that there is no such schema.
+    pub fn tell(&self, resolver: &Arc<Resolver>) {
+        let (mut changes, resolver) = (self.changes.subscribe(), Arc::downgrade(resolver));
+        tokio::spawn(async move {
+            loop {
+                let changed = changes.recv().await;
+                let Some(resolver) = resolver.upgrade() else { return };
+                match changed {
+                    Ok(Changed::NoSchema) => {}
+                    Ok(Changed::Names(names)) => names.iter().for_each(|(vendor, name)| resolver.forget(vendor, name)),
+                    Ok(Changed::Anything) | Err(broadcast::error::RecvError::Lagged(_)) => resolver.forget_all(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+}
 
 /// The running registries.
 pub struct Registries {
@@ -37,6 +70,24 @@ struct Running {
     address: SocketAddr,
     key: ApiKey,
     key_file: Option<PathBuf>,
+    changes: broadcast::Sender<Changed>,
+    name: String,
+    trouble: watch::Receiver<Option<String>>,
+}
+
+/// Whether registries reach their databases.
+#[derive(Clone)]
+pub struct RegistryHealth(Vec<(String, watch::Receiver<Option<String>>)>);
+
+impl RegistryHealth {
+    /// One report a registry.
+    pub fn report(&self) -> Vec<RegistryReport> {
+        let report = |(name, trouble): &(String, watch::Receiver<Option<String>>)| {
+            let reason = trouble.borrow().clone();
+            RegistryReport { registry: name.clone(), ready: reason.is_none(), reason }
+        };
+        self.0.iter().map(report).collect()
+    }
 }
 
 /// Listens for every registry of the plan, before anything else is started.
@@ -63,10 +114,18 @@ pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends
     let (stop, _) = watch::channel(false);
     let mut all = Registries { running: Vec::new(), stop, servers: JoinSet::new() };
     for ((name, registry), listener) in registries(plan).zip(listeners) {
+        registry.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let (key, key_file) = super_key(registry, &plan.backend.data_dir)?;
         let address = listener.local_addr().map_err(|error| Trouble::machine("schema registry", error))?;
         let storage = open(registry, backends).await?;
-        let config = ServerConfig { super_key: Some(key), ..registry.server.clone() };
+        let (changes, _) = broadcast::channel(CHANGES);
+        let (tell, trouble) = watch::channel(None);
+        let config = ServerConfig {
+            super_key: Some(key),
+            changes: Some(changes.clone()),
+            trouble: Some(tell),
+            ..registry.server.clone()
+        };
         let mut stopped = all.stop.subscribe();
         let shutdown = async move {
             // A sender that is gone means the same as one that says stop.
@@ -75,8 +134,8 @@ pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends
             }
         };
         let name = name.to_owned();
+        all.running.push(Running { address, key, key_file, changes, name: name.clone(), trouble });
         all.servers.spawn_local(async move { (name, serve(config, storage, listener, shutdown).await) });
-        all.running.push(Running { address, key, key_file });
     }
     Ok(all)
 }
@@ -105,6 +164,9 @@ fn super_key(registry: &Registry, data_dir: &Path) -> Outcome<(ApiKey, Option<Pa
             .map_err(|_| Trouble::user(format!("environment variable {name} with the super key is not set")))?;
         return Ok((parsed(&text, &format!("environment variable {name}"))?, None));
     }
+    if let Some(key) = registry.server.super_key {
+        return Ok((key, None));
+    }
     let file = registry.super_key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
     let shown = file.display().to_string();
     let key = match std::fs::read_to_string(&file) {
@@ -127,9 +189,9 @@ fn super_key(registry: &Registry, data_dir: &Path) -> Outcome<(ApiKey, Option<Pa
 
 impl Registries {
     /// The first one, as resolvers of this node reach it.
-    pub fn repository(&self) -> Option<Repository> {
+    pub fn own(&self) -> Option<OwnRegistry> {
         let first = self.running.first()?;
-        Some(Repository {
+        let repository = Repository {
             name: "This node".to_owned(),
             priority: PRIORITY,
             vendor_prefixes: Vec::new(),
@@ -137,7 +199,13 @@ impl Registries {
                 uri: format!("http://{}/api", reachable(first.address)),
                 apikey: Some(first.key.reveal()),
             },
-        })
+        };
+        Some(OwnRegistry { repository, changes: first.changes.clone() })
+    }
+
+    /// Whether they reach their databases.
+    pub fn health(&self) -> RegistryHealth {
+        RegistryHealth(self.running.iter().map(|one| (one.name.clone(), one.trouble.clone())).collect())
     }
 
     /// Where the first one listens.
@@ -200,6 +268,7 @@ mod tests {
             super_key_file,
             super_key_env: None,
             server: ServerConfig::default(),
+            notes: Vec::new(),
         }
     }
 

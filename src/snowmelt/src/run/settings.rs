@@ -16,6 +16,7 @@ use snowmelt_runtime::failure::explain;
 
 use crate::definition::model::{Collect, Enrich as EnrichWork, Gather, LoadSink, Target};
 use crate::run::enriching::{self, Enriching};
+use crate::run::registries::OwnRegistry;
 use crate::trouble::{Outcome, Trouble};
 
 /// The version that bad rows and enriched events name.
@@ -49,7 +50,7 @@ pub fn resolver(file: &Path, clock: &Clock) -> Outcome<Arc<Resolver>> {
 /// environment.
 pub fn resolver_with(
     file: &Path,
-    own: Option<&Repository>,
+    own: Option<&OwnRegistry>,
     clock: &Clock,
     options: ResolverOptions,
 ) -> Outcome<Arc<Resolver>> {
@@ -58,13 +59,16 @@ pub fn resolver_with(
     let mut config = ResolverConfig::parse(&document).map_err(|error| wrong(&error))?;
     let known =
         |own: &Repository| config.repositories.iter().any(|one| one.name == own.name || uri_of(one) == uri_of(own));
-    if let Some(own) = own.filter(|own| !known(own)) {
-        config.repositories.push(own.clone());
+    if let Some(own) = own.filter(|own| !known(&own.repository)) {
+        config.repositories.push(own.repository.clone());
     }
     let embedded_root = file.parent().map(Path::to_path_buf);
     let options = ResolverOptions { embedded_root, ..options };
-    let resolver = Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?;
-    Ok(Arc::new(resolver))
+    let resolver = Arc::new(Resolver::new(&config, options, iglu_clock(clock)).map_err(|error| wrong(&error))?);
+    if let Some(own) = own {
+        own.tell(&resolver);
+    }
+    Ok(resolver)
 }
 
 fn uri_of(repository: &Repository) -> Option<&str> {

@@ -60,6 +60,13 @@ pub fn render(report: &NodeReport, actors: bool, paint: Paint) -> String {
             spool_line(&mut out, spool, paint);
         }
     }
+    for registry in &report.registries {
+        let state = match &registry.reason {
+            _ if registry.ready => paint.good("schema registry"),
+            reason => paint.bad(&format!("schema registry: {}", reason.as_deref().unwrap_or("unknown"))),
+        };
+        line(&mut out, format_args!("{}  {state}", paint.strong(&registry.registry)));
+    }
     let width = report.pipelines.iter().flat_map(|p| &p.groups).map(|group| group.shard.len()).max().unwrap_or(0);
     for pipeline in &report.pipelines {
         let rate = rate(pipeline.records_per_s);
@@ -223,6 +230,10 @@ pub(crate) mod tests {
                   "spool": { "answers": true, "bytes": 2048, "max_bytes": 4096, "oldest_age_ms": 3000, "drained_records": 7,
                              "stream_trouble": "throttled" } },
             ],
+            "registries": [
+                { "registry": "iglu", "ready": true, "reason": null },
+                { "registry": "iglu-2", "ready": false, "reason": "no database" },
+            ],
         }))
         .unwrap()
     }
@@ -235,6 +246,8 @@ snowmelt 1.2.3, up 3 min, not ready
 web  stream raw takes no records: disk full
 web  stream bad-1 takes records
   spool 2 KiB of 4 KiB, the oldest record waits 3.0 s; the stream takes none: throttled
+iglu  schema registry
+iglu-2  schema registry: no database
 enrich  12.3k records/s
 ├─ shard-0  running      lag none       12.3k records/s    1.9 MiB/s  2 pending  0 restarts  generation 1
 └─ shard-1  backing off  lag none       12.3k records/s    1.9 MiB/s  2 pending  1 restart  generation 1
@@ -244,7 +257,8 @@ enrich  12.3k records/s
 ";
         assert_eq!(text, expected);
         let reasons = example().all_reasons();
-        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert_eq!(reasons.len(), 3, "{reasons:?}");
+        assert_eq!(reasons[2], "iglu-2: no database");
     }
 
     #[test]

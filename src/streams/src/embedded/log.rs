@@ -176,10 +176,10 @@ impl ShardLog {
         self.state().segments.back().map_or((0, true), |segment| (segment.len, segment.is_empty()))
     }
 
-    /// Makes written frames readable and wakes readers.
-    pub(crate) fn publish(&self, bytes: Bytes) {
+    /// Makes written frames readable and wakes readers. Gives a write that is no longer kept for them.
+    pub(crate) fn publish(&self, bytes: Bytes) -> Option<Bytes> {
         let mut state = self.state();
-        let Some(segment) = state.segments.back_mut() else { return };
+        let segment = state.segments.back_mut()?;
         let mut at = 0;
         while at < bytes.len() {
             let header = Header::parse(&bytes[at..]).expect("the writer makes whole frames");
@@ -189,9 +189,10 @@ impl ShardLog {
         let end = segment.end;
         self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         state.end = end;
-        state.cache.push(Group { end, bytes });
+        let gone = state.cache.push(Group { end, bytes });
         drop(state);
         self.tip.send_modify(|tip| tip.end = end);
+        gone
     }
 
     /// Adds an empty segment to be written to.

@@ -28,16 +28,19 @@ impl TailCache {
         Self { groups: VecDeque::new(), bytes: 0, limit, start: end }
     }
 
-    /// Takes a write; lets the oldest go.
-    pub(crate) fn push(&mut self, group: Group) {
+    /// Takes a write; lets the oldest go, and gives the last of those.
+    pub(crate) fn push(&mut self, group: Group) -> Option<Bytes> {
         self.bytes += group.bytes.len();
         self.groups.push_back(group);
+        let mut gone = None;
         while self.bytes > self.limit
             && let Some(oldest) = self.groups.pop_front()
         {
             self.bytes -= oldest.bytes.len();
             self.start = oldest.end;
+            gone = Some(oldest.bytes);
         }
+        gone
     }
 
     /// The write that holds record `number` or the first after it; `None` when it is not known from here.

@@ -21,6 +21,9 @@ pub(crate) const QUEUE: usize = 64;
 /// A write gathers no more once it has so many bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// The largest buffer that is kept for the next write.
+const SPARE_BYTES: usize = 1024 * 1024;
+
 /// Entries for one shard, with their hash keys, checked against the limits.
 pub(crate) struct Put {
     pub(crate) entries: Vec<(PutEntry, u128)>,
@@ -64,6 +67,8 @@ pub(crate) struct Writer {
     pub(crate) producers: ProducerTable,
     repair: Repair,
     closed: bool,
+    /// Memory of a write that readers are done with: fresh memory would be paged in for each.
+    spare: Vec<u8>,
     #[cfg(test)]
     pub(crate) faults: Arc<super::tests::Faults>,
 }
@@ -88,6 +93,7 @@ impl Writer {
             producers,
             repair: Repair::None,
             closed: false,
+            spare: Vec::new(),
             #[cfg(test)]
             faults: super::tests::Faults::of_this_thread(),
         }
@@ -156,7 +162,9 @@ impl Writer {
         }
         let (offset, _) = self.log.write_offset();
         self.last_ms = self.last_ms.max(self.options.clock.now_ms());
-        let mut buffer = Vec::with_capacity(bytes);
+        let mut buffer = std::mem::take(&mut self.spare);
+        buffer.clear();
+        buffer.reserve(bytes);
         let mut undo = Vec::new();
         let outcomes: Vec<_> = puts.iter().map(|put| self.encode(put, &mut buffer, offset, &mut undo)).collect();
         if !buffer.is_empty() {
@@ -167,7 +175,10 @@ impl Writer {
                 return reject(puts, &format!("shard {}: writing: {error}", self.log.id));
             }
             self.log.set_troubled(false);
-            self.log.publish(Bytes::from(buffer));
+            let gone = self.log.publish(Bytes::from(buffer));
+            // Unless a reader still has it, or it is too much to keep.
+            self.spare =
+                gone.filter(|gone| gone.is_unique() && gone.len() <= SPARE_BYTES).map(Vec::from).unwrap_or_default();
         }
         for (put, outcomes) in puts.into_iter().zip(outcomes) {
             // A putter that was dropped wants no answer.

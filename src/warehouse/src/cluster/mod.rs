@@ -195,9 +195,6 @@ impl PrivateCluster {
     }
 
     /// `postgres://` URL for clients on this machine, over the server's socket. Holds the password: not for logs.
-    ///
-    /// Over TCP every COPY would wait some 40 ms for a delayed acknowledgement: its last message is small, and sqlx leaves
-    /// Nagle's algorithm on.
     #[must_use]
     pub fn url(&self) -> String {
         let folder =

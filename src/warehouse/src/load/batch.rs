@@ -1,7 +1,7 @@
 //! The rows of a batch, by table, ready for COPY; any run of its records is a run of bytes in each table.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use snowmelt_iglu::{ParseError, SchemaKey};
 use snowmelt_protocol::badrow::LoaderIgluMessage;
@@ -15,8 +15,8 @@ use crate::models::{Model, ModelId, Models};
 
 /// What the records are.
 pub(crate) enum Purpose {
-    /// Enriched events; the table as it was last read.
-    Events(RwLock<Arc<EventsTable>>),
+    /// Enriched events; the table as it was last read, once it was.
+    Events(RwLock<Option<Arc<EventsTable>>>),
     /// Any self-describing JSON.
     Json,
 }
@@ -52,6 +52,21 @@ impl BatchTable {
         let end = self.starts.partition_point(|(record, _)| *record < to);
         let place = |at: usize| self.starts.get(at).map_or(self.rows.len(), |(_, place)| *place);
         (&self.rows.bytes()[place(first)..place(end)], (end - first) as u64)
+    }
+
+    /// Forgets the rows of the records for which `renumbered` has no number; the others get theirs.
+    fn retain(&mut self, renumbered: &[Option<u32>]) {
+        let mut bytes = Vec::with_capacity(self.rows.len());
+        let mut starts = Vec::with_capacity(self.starts.len());
+        for (at, (record, from)) in self.starts.iter().enumerate() {
+            if let Some(record) = renumbered[*record as usize] {
+                let to = self.starts.get(at + 1).map_or(self.rows.len(), |(_, place)| *place);
+                starts.push((record, bytes.len()));
+                bytes.extend_from_slice(&self.rows.bytes()[*from..to]);
+            }
+        }
+        self.rows = CopyText::from_bytes(bytes);
+        self.starts = starts;
     }
 
     /// Forgets the rows of this record and later ones.
@@ -93,17 +108,23 @@ pub(crate) struct Batch<'a> {
     pub(crate) needs: Vec<SchemaKey>,
     /// Places in the input of the records in the tables.
     pub(crate) loaded: Vec<usize>,
-    pub(crate) bad: Vec<BadRow>,
+    /// Whether the ids of events are wanted.
+    with_ids: bool,
+    /// The id of each record in the tables, if they are wanted.
+    pub(super) event_ids: Vec<String>,
+    /// Bad rows, each with its record's place in the input.
+    pub(crate) bad: Vec<(usize, BadRow)>,
     /// Storage for parsed JSON, reused.
     pub(super) documents: [Document; 3],
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(purpose: &Purpose, models: &'a Models, unusable: Unusable) -> Self {
-        let events = match purpose {
-            Purpose::Events(table) => Some(Arc::clone(&table.read().unwrap_or_else(PoisonError::into_inner))),
-            Purpose::Json => None,
-        };
+    pub(crate) fn new(
+        events: Option<Arc<EventsTable>>,
+        models: &'a Models,
+        unusable: Unusable,
+        with_ids: bool,
+    ) -> Self {
         Self {
             models,
             unusable,
@@ -113,6 +134,8 @@ impl<'a> Batch<'a> {
             place_of: HashMap::new(),
             needs: Vec::new(),
             loaded: Vec::new(),
+            with_ids,
+            event_ids: Vec::new(),
             bad: Vec::new(),
             documents: Default::default(),
         }
@@ -129,10 +152,35 @@ impl<'a> Batch<'a> {
         self.loaded.push(place);
     }
 
+    /// The same of an event.
+    pub(super) fn keep_event(&mut self, place: usize, event_id: String) {
+        self.keep(place);
+        if self.with_ids {
+            self.event_ids.push(event_id);
+        }
+    }
+
+    /// Takes out the events for which `keep` is false.
+    pub(super) fn retain(&mut self, keep: &[bool]) {
+        let mut next = 0;
+        let mut number = |keep: &bool| {
+            keep.then(|| {
+                next += 1;
+                next - 1
+            })
+        };
+        let renumbered: Vec<Option<u32>> = keep.iter().map(&mut number).collect();
+        self.tables.iter_mut().for_each(|table| table.retain(&renumbered));
+        let mut kept = keep.iter();
+        self.loaded.retain(|_| kept.next().copied().unwrap_or_default());
+        let mut kept = keep.iter();
+        self.event_ids.retain(|_| kept.next().copied().unwrap_or_default());
+    }
+
     /// The record is bad: nothing of it stays in the tables.
-    pub(super) fn refuse(&mut self, record: &InputRecord<'_>, line: String) {
+    pub(super) fn refuse(&mut self, place: usize, record: &InputRecord<'_>, line: String) {
         self.forget();
-        self.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
+        self.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
     }
 
     /// Takes back what was written of the current record.

@@ -17,7 +17,6 @@ use super::json_records::{MAX_JSON_DEPTH, Refusal};
 use crate::atomic::{EVENT_COLUMNS, EVENT_SOURCES, EVENTS};
 use crate::catalog;
 use crate::copy::CopyText;
-use crate::fault::Fault;
 use crate::{Warehouse, WarehouseError, java};
 
 /// Texts are cut to so many UTF-16 units, whatever their column holds.
@@ -37,11 +36,8 @@ pub(crate) struct EventsTable {
 impl EventsTable {
     /// Reads which columns there are: an existing table is never altered, and its columns of other origin stay alone.
     pub(crate) async fn read(warehouse: &Warehouse) -> Result<Self, WarehouseError> {
-        let failed = |error: sqlx::Error| WarehouseError::Prepare {
-            schema: warehouse.schema().to_owned(),
-            what: "reading the columns of events",
-            message: Fault::from(error).message,
-        };
+        let what = "reading the columns of events";
+        let failed = |error: sqlx::Error| WarehouseError::prepare(warehouse.schema(), what, error.into());
         let mut connection = warehouse.pool.acquire().await.map_err(failed)?;
         let table = catalog::read_table(&mut connection, warehouse.schema(), EVENTS).await.map_err(failed)?;
         let existing = table.unwrap_or_default().columns;
@@ -71,16 +67,16 @@ pub(super) fn add_event(
     let text = String::from_utf8_lossy(record.data);
     let row = match TsvRow::parse(&text) {
         Ok(row) => row,
-        Err(error) => return batch.refuse(record, refusal.not_parsed(&text, &columns_failure(&error))),
+        Err(error) => return batch.refuse(place, record, refusal.not_parsed(&text, &columns_failure(&error))),
     };
     // The documents are borrowed from while rows are added to the batch.
     let mut documents = std::mem::take(&mut batch.documents);
     let outcome = add_row(table, batch, &row, &mut documents);
     batch.documents = documents;
     match outcome {
-        Ok(failures) if failures.is_empty() => batch.keep(place),
-        Ok(failures) => batch.refuse(record, refusal.not_cast(&row, &failures)),
-        Err(errors) => batch.refuse(record, refusal.not_parsed(&text, &ParsingFailure::RowDecoding(errors))),
+        Ok((event_id, failures)) if failures.is_empty() => batch.keep_event(place, event_id),
+        Ok((_, failures)) => batch.refuse(place, record, refusal.not_cast(&row, &failures)),
+        Err(errors) => batch.refuse(place, record, refusal.not_parsed(&text, &ParsingFailure::RowDecoding(errors))),
     }
 }
 
@@ -91,13 +87,13 @@ fn columns_failure(error: &TsvError) -> ParsingFailure {
     }
 }
 
-/// Writes the event's rows; what stays of them when something fails is for the caller to forget.
+/// Writes the event's rows, and gives its id; what stays of them when something fails is for the caller to forget.
 fn add_row(
     table: &EventsTable,
     batch: &mut Batch<'_>,
     row: &TsvRow<'_>,
     documents: &mut [Document; 3],
-) -> Result<Vec<LoaderIgluMessage>, Vec<RowError>> {
+) -> Result<(String, Vec<LoaderIgluMessage>), Vec<RowError>> {
     let [first, second, third] = documents;
     let contexts = read_envelope(row.text(Column::Contexts), first, "contexts");
     let unstruct_event = read_envelope(row.text(Column::UnstructEvent), second, "unstruct_event");
@@ -141,7 +137,7 @@ fn add_row(
     if let Ok(Some(entity)) = unstruct_event {
         add(entity, Column::UnstructEvent)?;
     }
-    Ok(failures)
+    Ok((event_id, failures))
 }
 
 fn invalid_value(column: Column, value: &str, message: &str) -> RowError {

@@ -46,7 +46,7 @@ pub(super) fn add_json(batch: &mut Batch<'_>, place: usize, record: &InputRecord
     batch.documents[0] = document;
     match errors {
         None => batch.keep(place),
-        Some((errors, payload)) => batch.refuse(record, refusal.generic_error(&errors, &payload)),
+        Some((errors, payload)) => batch.refuse(place, record, refusal.generic_error(&errors, &payload)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Loading: one call is one batch of one shard is one transaction.
 
 mod batch;
+mod copying;
+mod duplicates;
 mod events;
 mod json_records;
 mod position;
@@ -17,6 +19,7 @@ use snowmelt_protocol::badrow::Processor;
 use crate::models::Models;
 use crate::{SchemaProvider, Warehouse, WarehouseError};
 use batch::Purpose;
+use duplicates::EventIds;
 use transaction::Core;
 
 /// One record of a stream.
@@ -92,6 +95,8 @@ pub struct LoadReport {
     pub skipped: u64,
     /// Records that became bad rows, delivered to the sink.
     pub bad: u64,
+    /// Events that were left out since their id was loaded within the window before.
+    pub duplicates: u64,
 }
 
 /// Why a batch was not loaded. Nothing of it is in the database, unless the connection broke while committing; either
@@ -168,12 +173,15 @@ pub struct LoaderOptions {
     pub load_timeout: Duration,
     /// A bad row that would be longer becomes a `size_violation`: what the bad stream takes at most.
     pub max_bad_row_bytes: usize,
+    /// Of events with one id that are loaded within this time, the first stays. Without it all stay, as with the original:
+    /// ids are not unique by nature.
+    pub deduplicate: Option<Duration>,
     /// Time for bad rows, milliseconds since the epoch.
     pub clock: Clock,
 }
 
 impl LoaderOptions {
-    /// Ten minutes of patience, two minutes a batch, bad rows of at most 1,000,000 bytes.
+    /// Ten minutes of patience, two minutes a batch, bad rows of at most 1,000,000 bytes, no removal of duplicates.
     #[must_use]
     pub fn new(processor: Processor, clock: Clock) -> Self {
         Self {
@@ -181,6 +189,7 @@ impl LoaderOptions {
             registry_patience: Duration::from_secs(600),
             load_timeout: Duration::from_secs(120),
             max_bad_row_bytes: 1_000_000,
+            deduplicate: None,
             clock,
         }
     }
@@ -193,20 +202,27 @@ pub struct EventLoader {
 }
 
 impl EventLoader {
-    /// Creates `events` if it is missing.
+    /// A loader into the warehouse's schema. Its tables are made by the first load, or by [`EventLoader::prepare`].
+    #[must_use]
+    pub fn new(warehouse: Warehouse, schemas: Arc<dyn SchemaProvider>, options: LoaderOptions) -> Self {
+        let models = Models::new(warehouse.clone(), schemas, true, options.registry_patience);
+        let ids = options.deduplicate.map(|window| EventIds::new(warehouse.schema(), window));
+        let purpose = Purpose::Events(RwLock::default());
+        Self { core: Arc::new(Core { warehouse, models, purpose, ids, options }) }
+    }
+
+    /// Creates `events` if it is missing, so that it is there before the first event.
     ///
     /// # Errors
-    /// [`WarehouseError`] when the database is away or refuses.
-    pub async fn new(
-        warehouse: Warehouse,
-        schemas: Arc<dyn SchemaProvider>,
-        options: LoaderOptions,
-    ) -> Result<Self, WarehouseError> {
-        warehouse.prepare_events().await?;
-        let table = events::EventsTable::read(&warehouse).await?;
-        let purpose = Purpose::Events(RwLock::new(Arc::new(table)));
-        let models = Models::new(warehouse.clone(), schemas, true, options.registry_patience);
-        Ok(Self { core: Arc::new(Core { warehouse, models, purpose, options }) })
+    /// [`WarehouseError`] when the database is away or refuses; loading tries again.
+    pub async fn prepare(&self) -> Result<(), WarehouseError> {
+        for _ in 0..transaction::MAX_LOST {
+            match self.core.events().await {
+                Err(error) if error.is_outage() => tracing::debug!(%error, "trying another connection"),
+                done => return done.map(drop),
+            }
+        }
+        self.core.events().await.map(drop)
     }
 
     /// Loads a batch of one shard, ascending by sequence, in one transaction with the progress `last_sequence` (that of
@@ -248,7 +264,7 @@ impl BadRowLoader {
     #[must_use]
     pub fn new(warehouse: Warehouse, schemas: Arc<dyn SchemaProvider>, options: LoaderOptions) -> Self {
         let models = Models::new(warehouse.clone(), schemas, false, options.registry_patience);
-        Self { core: Arc::new(Core { warehouse, models, purpose: Purpose::Json, options }) }
+        Self { core: Arc::new(Core { warehouse, models, purpose: Purpose::Json, ids: None, options }) }
     }
 
     /// As [`EventLoader::load`].

@@ -1,28 +1,28 @@
 //! The rows of `snowmelt.progress`.
 
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 
 use super::ProgressKey;
 use super::position::Position;
 
 /// What is stored; `None` when nothing is.
 pub(crate) async fn read(connection: &mut PgConnection, key: &ProgressKey) -> Result<Option<Position>, sqlx::Error> {
-    fetch(
-        connection,
-        key,
-        "SELECT sequence::text, sub_sequence FROM snowmelt.progress \
-         WHERE application = $1 AND stream = $2 AND shard = $3",
-    )
-    .await
+    let sql = "SELECT sequence::text, sub_sequence FROM snowmelt.progress \
+               WHERE application = $1 AND stream = $2 AND shard = $3";
+    let row =
+        sqlx::query(sql).bind(&key.application).bind(&key.stream).bind(&key.shard).fetch_optional(connection).await?;
+    row.as_ref().map(position).transpose()
 }
 
-/// Holds the row until the transaction ends, so that two loaders of one shard follow each other, and gives what is
-/// stored. A missing row is held too, by inserting it.
-pub(crate) async fn lock(connection: &mut PgConnection, key: &ProgressKey) -> Result<Option<Position>, sqlx::Error> {
-    const SELECT: &str = "SELECT sequence::text, sub_sequence FROM snowmelt.progress \
-         WHERE application = $1 AND stream = $2 AND shard = $3 FOR UPDATE";
-    if let Some(position) = fetch(connection, key, SELECT).await? {
-        return Ok(Some(position));
+/// Begins a transaction that holds the row until it ends, so that two loaders of one shard follow each other, and gives what
+/// is stored. A missing row is held too, by inserting it.
+pub(crate) async fn begin(connection: &mut PgConnection, key: &ProgressKey) -> Result<Option<Position>, sqlx::Error> {
+    // One way to the server and back; with parameters it would be two.
+    let select = format!("SELECT sequence::text, sub_sequence FROM snowmelt.progress WHERE {} FOR UPDATE", is(key));
+    let begin = format!("BEGIN; {select}");
+    if let Some(row) = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_optional(&mut *connection).await? {
+        return position(&row).map(Some);
     }
     let inserted = sqlx::query(
         "INSERT INTO snowmelt.progress (application, stream, shard, sequence, sub_sequence) \
@@ -33,27 +33,40 @@ pub(crate) async fn lock(connection: &mut PgConnection, key: &ProgressKey) -> Re
     .bind(&key.shard)
     .execute(&mut *connection)
     .await?;
-    if inserted.rows_affected() == 1 { Ok(None) } else { fetch(connection, key, SELECT).await }
+    if inserted.rows_affected() == 1 {
+        return Ok(None);
+    }
+    sqlx::raw_sql(AssertSqlSafe(select)).fetch_optional(connection).await?.as_ref().map(position).transpose()
 }
 
-/// Moves the progress, in the transaction that holds it.
-pub(crate) async fn store(
+/// Moves the progress in the transaction that holds it, and commits.
+pub(crate) async fn store_and_commit(
     connection: &mut PgConnection,
     key: &ProgressKey,
     position: &Position,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE snowmelt.progress SET sequence = $4::text::numeric, sub_sequence = $5, updated_at = now() \
-         WHERE application = $1 AND stream = $2 AND shard = $3",
-    )
-    .bind(&key.application)
-    .bind(&key.stream)
-    .bind(&key.shard)
-    .bind(position.digits())
-    .bind(position.part())
-    .execute(connection)
-    .await?;
+    let sql = format!(
+        "UPDATE snowmelt.progress SET sequence = {}, sub_sequence = {}, updated_at = now() WHERE {}; COMMIT",
+        literal(position.digits()),
+        position.part(),
+        is(key)
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
+}
+
+fn is(key: &ProgressKey) -> String {
+    let ProgressKey { application, stream, shard } = key;
+    format!("application = {} AND stream = {} AND shard = {}", literal(application), literal(stream), literal(shard))
+}
+
+/// A text in SQL; backslashes stand for themselves in our sessions.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn position(row: &PgRow) -> Result<Position, sqlx::Error> {
+    Ok(Position::stored(row.try_get(0)?, row.try_get(1)?))
 }
 
 /// All rows.
@@ -80,14 +93,4 @@ pub(crate) async fn forget(pool: &PgPool, key: &ProgressKey) -> Result<(), sqlx:
         .execute(pool)
         .await?;
     Ok(())
-}
-
-async fn fetch(
-    connection: &mut PgConnection,
-    key: &ProgressKey,
-    sql: &'static str,
-) -> Result<Option<Position>, sqlx::Error> {
-    let row =
-        sqlx::query(sql).bind(&key.application).bind(&key.stream).bind(&key.shard).fetch_optional(connection).await?;
-    row.map(|row| Ok(Position::stored(row.try_get(0)?, row.try_get(1)?))).transpose()
 }

@@ -1,37 +1,50 @@
 //! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
 //! delivery of bad rows and the new progress.
+//!
+//! A batch is cut into slices. While the server takes the rows of one, those of the next are built, so that neither side
+//! waits for the other, and so that never more than two slices are held as rows. When a slice needs a table that is to be
+//! made or changed, what was copied before is committed with the progress up to there: a change of a table waits for the
+//! transactions that use it, ours included.
 
 use std::sync::{Arc, PoisonError};
 
 use snowmelt_protocol::badrow::trim_to_size;
+use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
 
-use super::batch::{Batch, BatchTable, Purpose, Unusable};
+use super::batch::{Batch, Purpose, Unusable};
+use super::copying::{Refused, copy_all, copy_hopefully};
+use super::duplicates::{EventIds, Repeats};
 use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
-use crate::Warehouse;
 use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
+use crate::{Warehouse, WarehouseError};
 
-/// COPY data goes to the server in pieces of this size.
-const COPY_CHUNK: usize = 256 * 1024;
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
+/// Records of the first slice: few, since the server waits for them.
+const FIRST_SLICE: usize = 500;
+/// Records of a slice at most; each is so many times as large as the one before. Few slices, since each costs two ways to the
+/// server and back a table.
+const MAX_SLICE: usize = 8000;
+const SLICE_GROWTH: usize = 8;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
 /// has ended since, which still answer now and then, or those from before the server's restart.
-const MAX_LOST: usize = 3;
+pub(super) const MAX_LOST: usize = 3;
 
 /// What both loaders are.
 pub(super) struct Core {
     pub(super) warehouse: Warehouse,
     pub(super) models: Models,
     pub(super) purpose: Purpose,
+    /// Where duplicates are removed.
+    pub(super) ids: Option<EventIds>,
     pub(super) options: LoaderOptions,
 }
 
@@ -42,9 +55,30 @@ enum Outcome {
     Moved,
 }
 
+/// How rows are copied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As if all were good: a refused row ends the attempt.
+    Hopeful,
+    /// With savepoints, so that refused rows are found.
+    Searching,
+}
+
+/// What an attempt is for, besides its records.
+#[derive(Clone, Copy)]
+struct Aim<'a> {
+    key: &'a ProgressKey,
+    /// The progress when all is loaded.
+    target: &'a Position,
+    manner: Manner,
+    bad: &'a dyn BadSink,
+}
+
 /// Why an attempt ended early.
 enum Failure {
     Database(Fault),
+    /// A row was refused in an attempt that did not search for such.
+    Refused(Fault),
     BadSink(String),
     Registry(String),
 }
@@ -53,10 +87,24 @@ impl Failure {
     fn of_shard(self, key: &ProgressKey) -> LoadError {
         let shard = key.shard.clone();
         match self {
-            Self::Database(Fault { code, message, .. }) => LoadError::Database { shard, code, message },
+            Self::Database(Fault { code, message, .. }) | Self::Refused(Fault { code, message, .. }) => {
+                LoadError::Database { shard, code, message }
+            }
             Self::BadSink(message) => LoadError::BadSink { shard, message },
             Self::Registry(message) => LoadError::Registry { shard, message },
         }
+    }
+}
+
+impl From<WarehouseError> for Failure {
+    fn from(error: WarehouseError) -> Self {
+        Self::Database(Fault { code: None, message: error.to_string(), connection_lost: error.is_outage() })
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Database(fault)
     }
 }
 
@@ -100,12 +148,18 @@ impl Core {
             .iter()
             .map(|record| Position::of_record(record.sequence).ok_or_else(|| no_sequence(record.sequence)))
             .collect::<Result<Vec<_>, _>>()?;
-        let (mut contentions, mut lost) = (0, 0);
+        let (mut contentions, mut lost, mut manner) = (0, 0, Manner::Hopeful);
         loop {
-            match self.attempt(records, &positions, key, &last, bad).await {
-                Ok(Outcome::Committed(report)) => return Ok(report),
+            match self.attempt(records, &positions, key, &last, manner, bad).await {
+                Ok(Outcome::Committed(report)) => {
+                    if let Some(ids) = &self.ids {
+                        ids.tidy(&self.warehouse).await;
+                    }
+                    return Ok(report);
+                }
                 Ok(Outcome::Moved) if contentions < MAX_CONTENTIONS => contentions += 1,
                 Ok(Outcome::Moved) => return Err(LoadError::Contended { shard: key.shard.clone() }),
+                Err(Failure::Refused(_)) if manner == Manner::Hopeful => manner = Manner::Searching,
                 Err(Failure::Database(fault)) if fault.connection_lost && lost < MAX_LOST => {
                     tracing::debug!(shard = key.shard, fault.message, "trying another connection");
                     lost += 1;
@@ -121,6 +175,7 @@ impl Core {
         positions: &[Position],
         key: &ProgressKey,
         last: &Position,
+        manner: Manner,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
         let stored = self.read_progress(key).await?;
@@ -131,17 +186,12 @@ impl Core {
         if new.is_empty() && !is_new(last) {
             return Ok(Outcome::Committed(LoadReport { skipped, ..LoadReport::default() }));
         }
-        let mut batch = self.build(&new).await?;
-        let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) };
-        match self.run(&new, &mut batch, key, stored.as_ref(), target, bad).await {
-            Ok(Outcome::Committed(report)) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
-            Ok(Outcome::Moved) => Ok(Outcome::Moved),
-            Err(failure) => {
-                if matches!(&failure, Failure::Database(fault) if fault.is_about_tables()) {
-                    self.look_again(&batch).await;
-                }
-                Err(failure)
-            }
+        let target = if is_new(last) { last } else { stored.as_ref().unwrap_or(last) }.clone();
+        let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
+        let aim = Aim { key, target: &target, manner, bad };
+        match Box::pin(self.run(&new, &places, stored.clone(), aim)).await? {
+            Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
+            Outcome::Moved => Ok(Outcome::Moved),
         }
     }
 
@@ -154,12 +204,32 @@ impl Core {
         Ok(read?)
     }
 
-    /// The rows of the records; makes the tables they need ready first.
-    async fn build(&self, records: &[InputRecord<'_>]) -> Result<Batch<'_>, Failure> {
-        let mut unusable = Unusable::new();
+    /// The table `events` as it was last read; makes it, and what goes with it, when that was never done.
+    pub(super) async fn events(&self) -> Result<Option<Arc<EventsTable>>, WarehouseError> {
+        let Purpose::Events(known) = &self.purpose else {
+            return Ok(None);
+        };
+        if let Some(table) = &*known.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        self.warehouse.prepare_events().await?;
+        if let Some(ids) = &self.ids {
+            ids.prepare(&self.warehouse).await?;
+        }
+        let table = Arc::new(EventsTable::read(&self.warehouse).await?);
+        *known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
+        Ok(Some(table))
+    }
+
+    /// The rows of a slice; makes the tables they need ready first. Never within a transaction.
+    async fn build(
+        &self,
+        events: Option<&Arc<EventsTable>>,
+        records: &[InputRecord<'_>],
+        mut unusable: Unusable,
+    ) -> Result<Batch<'_>, Failure> {
         loop {
-            let mut batch = Batch::new(&self.purpose, &self.models, unusable);
-            self.add_records(&mut batch, records).await;
+            let mut batch = self.build_with_known(events, records, unusable).await;
             if batch.needs.is_empty() {
                 return Ok(batch);
             }
@@ -177,6 +247,18 @@ impl Core {
         }
     }
 
+    /// The same with the tables that are ready; it is no use when it needs others.
+    async fn build_with_known(
+        &self,
+        events: Option<&Arc<EventsTable>>,
+        records: &[InputRecord<'_>],
+        unusable: Unusable,
+    ) -> Batch<'_> {
+        let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
+        self.add_records(&mut batch, records).await;
+        batch
+    }
+
     async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
         let refusal = self.refusal();
         let events = batch.events.clone();
@@ -189,7 +271,7 @@ impl Core {
                 tokio::task::yield_now().await;
             }
         }
-        for row in &mut batch.bad {
+        for (_, row) in &mut batch.bad {
             self.limit_size(&mut row.line);
         }
     }
@@ -201,19 +283,11 @@ impl Core {
         trim_to_size(line, self.options.max_bad_row_bytes, expectation, &self.options.processor, now_micros);
     }
 
-    /// Looks again at the tables of a batch after one turned out to be otherwise than we knew it.
-    async fn look_again(&self, batch: &Batch<'_>) {
+    /// Has the tables of a batch looked at again after one turned out to be otherwise than we knew it.
+    fn look_again(&self, batch: &Batch<'_>) {
         batch.tables.iter().flat_map(|table| &table.model).for_each(|model| self.models.forget(&model.id));
-        let Purpose::Events(table) = &self.purpose else {
-            return;
-        };
-        let read = async {
-            self.warehouse.prepare_events().await?;
-            EventsTable::read(&self.warehouse).await
-        };
-        match read.await {
-            Ok(read) => *table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read),
-            Err(error) => tracing::warn!(%error, "events cannot be looked at again"),
+        if let Purpose::Events(known) = &self.purpose {
+            *known.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
@@ -221,93 +295,140 @@ impl Core {
         Refusal { processor: &self.options.processor, now_ms: (self.options.clock)() }
     }
 
-    /// The transaction. Whatever ends it early, the future's drop included, closes the connection, so that no half-sent
-    /// COPY is ever mistaken for something else and the server rolls back.
+    /// Loads records that are all new, slice by slice. In one transaction, unless tables have to be made on the way.
     async fn run(
         &self,
         records: &[InputRecord<'_>],
-        batch: &mut Batch<'_>,
-        key: &ProgressKey,
-        stored: Option<&Position>,
-        target: &Position,
-        bad: &dyn BadSink,
+        places: &[&Position],
+        mut stored: Option<Position>,
+        aim: Aim<'_>,
     ) -> Result<Outcome, Failure> {
+        let Aim { key, target, manner, bad } = aim;
+        let events = self.events().await?;
+        let events = events.as_ref();
+        // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
+        let whole = self.ids.is_some();
+        let mut size = FIRST_SLICE;
+        let mut cut = |from: usize| {
+            let end = if whole { records.len() } else { (from + size).min(records.len()) };
+            size = (size * SLICE_GROWTH).min(MAX_SLICE);
+            &records[from..end]
+        };
+        let mut report = LoadReport::default();
+        let mut done = 0;
+        let mut this = cut(0);
+        let mut batch = self.build(events, this, Unusable::new()).await?;
+        loop {
+            let Some(mut session) = self.begin(key, stored.as_ref()).await? else {
+                return Ok(Outcome::Moved);
+            };
+            let mut bad_rows = Vec::new();
+            let waiting = loop {
+                done += this.len();
+                let next = cut(done);
+                let unusable = batch.unusable.clone();
+                let (copied, built) = tokio::join!(
+                    self.copy_slice(&mut session, this, &mut batch, manner, &mut report),
+                    self.build_with_known(events, next, unusable),
+                );
+                bad_rows.extend(copied?);
+                this = next;
+                if done == records.len() || !built.needs.is_empty() {
+                    break built;
+                }
+                batch = built;
+            };
+            if done == records.len() {
+                session.commit(key, target, &bad_rows, bad).await?;
+                return Ok(Outcome::Committed(report));
+            }
+            let reached = places[done - 1];
+            session.commit(key, reached, &bad_rows, bad).await?;
+            stored = Some(reached.clone());
+            batch = self.build(events, this, waiting.unusable).await?;
+        }
+    }
+
+    /// A transaction that holds the progress; `None` when that is not what we think.
+    async fn begin(&self, key: &ProgressKey, stored: Option<&Position>) -> Result<Option<Session>, Failure> {
         let mut session = Session { connection: self.warehouse.pool.acquire().await?, finished: false };
         let connection = &mut *session.connection;
-        sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-        if progress::lock(connection, key).await?.as_ref() != stored {
-            sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-            session.finished = true;
-            return Ok(Outcome::Moved);
+        if progress::begin(connection, key).await?.as_ref() == stored {
+            return Ok(Some(session));
         }
-        let mut report = LoadReport::default();
-        let refused = self.copy_all(connection, batch, &mut report).await?;
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+        session.finished = true;
+        Ok(None)
+    }
+
+    /// Copies the rows of a slice, and gives its bad rows in the order of their records.
+    async fn copy_slice(
+        &self,
+        session: &mut Session,
+        records: &[InputRecord<'_>],
+        batch: &mut Batch<'_>,
+        manner: Manner,
+        report: &mut LoadReport,
+    ) -> Result<Vec<BadRow>, Failure> {
+        let connection = &mut *session.connection;
+        let mut repeats = match &self.ids {
+            Some(ids) => ids.claim(connection, batch).await?,
+            None => Repeats::default(),
+        };
+        let copied = match manner {
+            Manner::Hopeful => copy_hopefully(connection, batch, report).await.map(|()| Vec::new()),
+            Manner::Searching => copy_all(connection, batch, report).await,
+        };
+        let mut refused = copied.map_err(|fault| {
+            if fault.is_about_tables() {
+                self.look_again(batch);
+            }
+            if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
+        })?;
+        if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
+            ids.release(connection, batch, &mut repeats, &mut refused).await?;
+        }
+        report.duplicates += repeats.count;
         let refusal = self.refusal();
-        for (place, fault) in refused {
+        for Refused { place, fault } in refused {
             let record = &records[place];
             let mut line = match &self.purpose {
                 Purpose::Events(_) => refusal.event_refused_by_database(record.data, &fault.message),
                 Purpose::Json => refusal.json_refused_by_database(record.data, &fault.message),
             };
             self.limit_size(&mut line);
-            batch.bad.push(BadRow { sequence: record.sequence.to_owned(), line });
+            batch.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
         }
-        report.bad = batch.bad.len() as u64;
-        if !batch.bad.is_empty() {
-            bad.deliver(&batch.bad).await.map_err(Failure::BadSink)?;
-        }
-        progress::store(connection, key, target).await?;
-        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
-        session.finished = true;
-        Ok(Outcome::Committed(report))
-    }
-
-    /// Copies all records; those that the database refuses are found by halving, inside savepoints, and given back with
-    /// what it said. Rows keep the order of the records.
-    async fn copy_all(
-        &self,
-        connection: &mut PgConnection,
-        batch: &Batch<'_>,
-        report: &mut LoadReport,
-    ) -> Result<Vec<(usize, Fault)>, Failure> {
-        let mut refused = Vec::new();
-        let mut runs = vec![(0, batch.loaded.len() as u32)];
-        while let Some((from, to)) = runs.pop() {
-            if from == to {
-                continue;
-            }
-            sqlx::raw_sql("SAVEPOINT run").execute(&mut *connection).await?;
-            match copy_run(connection, &batch.tables, from, to).await {
-                Ok(rows) => {
-                    sqlx::raw_sql("RELEASE SAVEPOINT run").execute(&mut *connection).await?;
-                    report.records += u64::from(to - from);
-                    report.rows += rows;
-                }
-                Err(error) => {
-                    let fault = Fault::from(error);
-                    if !fault.is_about_data() {
-                        return Err(Failure::Database(fault));
-                    }
-                    sqlx::raw_sql("ROLLBACK TO SAVEPOINT run; RELEASE SAVEPOINT run").execute(&mut *connection).await?;
-                    if to - from == 1 {
-                        refused.push((batch.loaded[from as usize], fault));
-                    } else {
-                        let middle = from + (to - from) / 2;
-                        runs.push((middle, to));
-                        runs.push((from, middle));
-                    }
-                }
-            }
-        }
-        Ok(refused)
+        batch.bad.sort_by_key(|(place, _)| *place);
+        report.bad += batch.bad.len() as u64;
+        Ok(std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect())
     }
 }
 
-/// A connection in a transaction.
+/// A connection in a transaction. Whatever ends it early, the drop of a load's future included, closes the connection, so that
+/// no half-sent COPY is ever mistaken for something else and the server rolls back.
 struct Session {
     connection: PoolConnection<Postgres>,
     /// The transaction has ended and the connection may be used again.
     finished: bool,
+}
+
+impl Session {
+    /// Delivers the bad rows, moves the progress, and commits.
+    async fn commit(
+        mut self,
+        key: &ProgressKey,
+        progress: &Position,
+        bad_rows: &[BadRow],
+        bad: &dyn BadSink,
+    ) -> Result<(), Failure> {
+        if !bad_rows.is_empty() {
+            bad.deliver(bad_rows).await.map_err(Failure::BadSink)?;
+        }
+        progress::store_and_commit(&mut self.connection, key, progress).await?;
+        self.finished = true;
+        Ok(())
+    }
 }
 
 impl Drop for Session {
@@ -316,50 +437,4 @@ impl Drop for Session {
             self.connection.close_on_drop();
         }
     }
-}
-
-/// Copies the rows of the records `from..to` into each table.
-async fn copy_run(
-    connection: &mut PgConnection,
-    tables: &[BatchTable],
-    from: u32,
-    to: u32,
-) -> Result<u64, sqlx::Error> {
-    let mut rows = 0;
-    for table in tables {
-        let (bytes, count) = table.slice(from, to);
-        if count == 0 {
-            continue;
-        }
-        rows += count;
-        match &table.model {
-            Some(model) if model.columns.is_empty() && !model.meta => {
-                insert_empty_rows(connection, &model.qualified, count).await?;
-            }
-            _ => copy(connection, &table.copy, bytes).await?,
-        }
-    }
-    Ok(rows)
-}
-
-async fn copy(connection: &mut PgConnection, statement: &str, bytes: &[u8]) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(statement).await?;
-    for chunk in bytes.chunks(COPY_CHUNK) {
-        if let Err(error) = copy.send(chunk).await {
-            // What it says to the abort is less telling than the error itself.
-            if let Err(abort) = copy.abort("sending failed").await {
-                tracing::debug!(%abort, "COPY could not be aborted");
-            }
-            return Err(error);
-        }
-    }
-    copy.finish().await?;
-    Ok(())
-}
-
-/// COPY needs a column; a table without any still has rows.
-async fn insert_empty_rows(connection: &mut PgConnection, qualified: &str, count: u64) -> Result<(), sqlx::Error> {
-    let sql = format!("INSERT INTO {qualified} SELECT FROM generate_series(1, {count})");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await?;
-    Ok(())
 }

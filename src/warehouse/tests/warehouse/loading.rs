@@ -108,6 +108,25 @@ async fn rows_that_the_database_refuses_are_found_and_all_others_loaded() {
 }
 
 #[tokio::test]
+async fn bad_rows_of_every_kind_come_in_the_order_of_their_records() {
+    let (_database, warehouse, loader) = setup("bad_order").await;
+    // Over several slices: refused by the database, of a wrong type, no event.
+    let line = |id: usize| match id % 7 {
+        1 => flagged(id, "much too long"),
+        3 => event(&[("contexts", &contexts(&[(FLAG, json!({"on": "no flag"}))]))]),
+        5 => "no event".to_owned(),
+        _ => flagged(id, "ok"),
+    };
+    let lines = Lines::new(1000, (0..1400).map(line));
+    let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!((report.records, report.bad), (800, 600));
+    let sequences: Vec<usize> = bad.iter().map(|row| row.sequence.parse().unwrap()).collect();
+    let expected: Vec<usize> = (0..1400).filter(|id| [1, 3, 5].contains(&(id % 7))).map(|id| 1000 + id).collect();
+    assert_eq!(sequences, expected);
+    assert_eq!(count(&warehouse, "events").await, 800);
+}
+
+#[tokio::test]
 async fn bad_rows_are_delivered_before_the_progress_is_stored() {
     let (_database, warehouse, loader) = setup("delivery").await;
     let lines = Lines::new(1, ["no tsv".to_owned(), flagged(1, "ok")]);
@@ -128,7 +147,7 @@ async fn a_load_gives_up_after_its_time() {
     let warehouse = database.warehouse("atomic").await;
     let mut options = loader_options();
     options.load_timeout = Duration::from_millis(300);
-    let loader = EventLoader::new(warehouse.clone(), flag_schemas(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse.clone(), flag_schemas(), options);
     let lines = Lines::new(1, ["no tsv".to_owned()]);
     let late = loader.load(&lines.records(), &progress_key("s"), "1", &NoSink::Hangs).await.unwrap_err();
     assert!(late.is_retriable() && matches!(late, LoadError::Timeout { .. }), "{late}");
@@ -227,7 +246,7 @@ async fn a_registry_that_does_not_answer_is_waited_for_and_then_given_up() {
     schemas.unanswering.store(true, Ordering::SeqCst);
     let mut options = loader_options();
     options.registry_patience = Duration::from_millis(400);
-    let loader = EventLoader::new(warehouse.clone(), schemas.clone(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse.clone(), schemas.clone(), options);
     let lines = Lines::new(1, [flagged(1, "a")]);
     let waiting = load_events(&loader, &lines, "s").await.unwrap_err();
     assert!(waiting.is_retriable() && matches!(waiting, LoadError::Registry { .. }), "{waiting}");
@@ -386,7 +405,7 @@ async fn a_bad_row_too_long_for_its_stream_becomes_one_about_its_size() {
     let warehouse = database.warehouse("atomic").await;
     let mut options = loader_options();
     options.max_bad_row_bytes = 2000;
-    let loader = EventLoader::new(warehouse, flag_schemas(), options).await.unwrap();
+    let loader = EventLoader::new(warehouse, flag_schemas(), options);
     let (_, bad) = load_events(&loader, &Lines::new(1, ["x".repeat(5000)]), "s").await.unwrap();
     assert!(bad[0].line.len() <= 2000 && bad[0].line.contains("/size_violation/"), "{}", bad[0].line);
 }

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may end by panicking, its helpers too")]
 
 mod cluster;
+mod ddl_vectors;
+mod duplicates;
 mod loading;
 mod migration;
 mod registry;
 mod support;
+mod tls;
 mod vectors;

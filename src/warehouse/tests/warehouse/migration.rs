@@ -45,6 +45,33 @@ async fn a_new_version_adds_columns_lengthens_texts_and_drops_not_null() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_migrated_in_the_middle_of_a_batch_is_no_hindrance_to_it() {
+    let database = Database::create("middle").await;
+    let warehouse = database.warehouse("atomic").await;
+    let schemas = Schemas::of(&[(V0, version_0())]);
+    let loader = event_loader(&warehouse, &schemas).await;
+    load_events(&loader, &Lines::new(1, [thing(V0, json!({"a": "abc"}))]), "s").await.unwrap();
+
+    // Several slices of the old version, then the new one, and a type of its own at the very end.
+    schemas.add(V1, version_1());
+    let other = "iglu:com.acme/other/jsonschema/1-0-0";
+    schemas.add(other, version_0());
+    let lines = (0..3000).map(|number| match number {
+        0..1700 => thing(V0, json!({"a": "abc"})),
+        1700..2999 => thing(V1, json!({"a": "longer", "b": number})),
+        _ => thing(other, json!({"a": "end"})),
+    });
+    let lines = Lines::new(2, lines);
+    let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!((report.records, report.rows, report.skipped, bad.len()), (3000, 6000, 0, 0));
+    assert_eq!(count(&warehouse, "events").await, 3001);
+    assert_eq!(count(&warehouse, "com_acme_thing_1").await, 3000);
+    assert_eq!(count(&warehouse, "com_acme_other_1").await, 1);
+    let (report, _) = load_events(&loader, &lines, "s").await.unwrap();
+    assert_eq!((report.records, report.skipped), (0, 3000));
+}
+
+#[tokio::test]
 async fn a_migration_that_a_view_forbids_makes_bad_rows_of_what_does_not_fit_only() {
     let database = Database::create("view").await;
     let warehouse = database.warehouse("atomic").await;

@@ -42,7 +42,7 @@ async fn schemas_come_from_the_resolver() {
     publish(registry.path(), "1-0-1", json!({"a": {"type": "string"}, "b": {"type": "integer"}}));
     let database = Database::create("resolver").await;
     let warehouse = database.warehouse("atomic").await;
-    let loader = EventLoader::new(warehouse.clone(), resolver(registry.path()), loader_options()).await.unwrap();
+    let loader = EventLoader::new(warehouse.clone(), resolver(registry.path()), loader_options());
     let lines = [
         thing("1-0-1", json!({"a": "x", "b": 7})),
         event(&[("contexts", &contexts(&[("iglu:com.acme/unknown/jsonschema/1-0-0", json!({}))]))]),
@@ -66,7 +66,7 @@ async fn our_own_bad_rows_fit_the_tables_of_their_published_schemas() {
     let central = shared.join("data/iglu-central");
     let database = Database::create("own_bad_rows").await;
     let events = database.warehouse("atomic").await;
-    let loader = EventLoader::new(events, resolver(&central), loader_options()).await.unwrap();
+    let loader = EventLoader::new(events, resolver(&central), loader_options());
     let lines = [
         "no tsv".to_owned(),
         event(&[("geo_country", "too long")]),

@@ -140,7 +140,9 @@ pub fn loader_options() -> LoaderOptions {
 }
 
 pub async fn event_loader(warehouse: &Warehouse, schemas: &Arc<Schemas>) -> EventLoader {
-    EventLoader::new(warehouse.clone(), schemas.clone(), loader_options()).await.unwrap()
+    let loader = EventLoader::new(warehouse.clone(), schemas.clone(), loader_options());
+    loader.prepare().await.unwrap();
+    loader
 }
 
 pub fn bad_row_loader(warehouse: &Warehouse, schemas: &Arc<Schemas>) -> BadRowLoader {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::definition::model::{Collect, Work};
-use crate::definition::{Originals, Overrides, Plan, load, load_with};
+use crate::definition::{Originals, Overrides, Plan, load};
 use crate::run::settings;
 
 /// Every key of the specification's tables (6.4, 6.5), each with a value that is not its default where it may be.
@@ -11,10 +11,6 @@ const REFERENCE: &str = include_str!("reference.hocon");
 fn original(text: &str) -> OriginalCollector {
     let environment = HashMap::from([("INSTANCE_ID".to_owned(), "i-0123".to_owned())]);
     OriginalCollector::parse(Path::new("config.hocon"), text, &environment).unwrap()
-}
-
-fn with(collector: &OriginalCollector) -> Originals {
-    Originals { collector: Some(collector.clone()), ..Originals::default() }
 }
 
 fn collect(plan: &Plan) -> &Collect {
@@ -36,7 +32,7 @@ fn the_reference_configuration_as_a_definition_is_the_same_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("collector.toml");
     std::fs::write(&file, original.definition()).unwrap();
-    let plan = load(&[file], &Overrides::default()).unwrap();
+    let plan = load(&[file], &Originals::default(), &Overrides::default()).unwrap();
     let collect = collect(&plan);
     assert_eq!((collect.good.as_str(), collect.bad.as_str()), ("good-stream", "bad-stream"));
     assert_eq!(collect.listen.to_string(), "127.0.0.1:8443");
@@ -74,8 +70,8 @@ fn the_reference_configuration_as_a_definition_is_the_same_configuration() {
 #[test]
 fn it_runs_alone_or_in_the_place_of_the_definitions_settings() {
     let text = "collector { interface = \"127.0.0.1\", port = 9099, streams { good = other, bad = other-bad }, cookie { name = id } }";
-    let original = original(text);
-    let alone = load_with(&[], &with(&original), &overrides(&["collector.settings.workers=3"])).unwrap();
+    let original = Originals::from(original(text));
+    let alone = load(&[], &original, &overrides(&["collector.settings.workers=3"])).unwrap();
     assert_eq!(collect(&alone).good, "other");
     assert_eq!(settings::collector(collect(&alone)).unwrap().workers, Some(3));
 
@@ -83,7 +79,7 @@ fn it_runs_alone_or_in_the_place_of_the_definitions_settings() {
     let file = folder.path().join("own.toml");
     let own = "name = \"own\"\n[collector]\nlisten = \"127.0.0.1:1\"\ngood = \"raw\"\nbad = \"bad-1\"\n[collector.settings]\npreTerminationPeriod = 0\n";
     std::fs::write(&file, own).unwrap();
-    let plan = load_with(std::slice::from_ref(&file), &with(&original), &Overrides::default()).unwrap();
+    let plan = load(std::slice::from_ref(&file), &original, &Overrides::default()).unwrap();
     let taken_over = collect(&plan);
     assert_eq!((taken_over.good.as_str(), taken_over.listen.port()), ("raw", 9099));
     let config = settings::collector(taken_over).unwrap();
@@ -91,7 +87,7 @@ fn it_runs_alone_or_in_the_place_of_the_definitions_settings() {
     assert_eq!(config.pre_termination_period, CollectorConfig::default().pre_termination_period, "replaced, not mixed");
     assert_eq!(plan.definitions.len(), 1);
 
-    let stronger = load_with(&[file], &with(&original), &overrides(&["collector.listen=127.0.0.1:7"])).unwrap();
+    let stronger = load(&[file], &original, &overrides(&["collector.listen=127.0.0.1:7"])).unwrap();
     assert_eq!(collect(&stronger).listen.port(), 7);
 }
 
@@ -112,6 +108,6 @@ fn mistakes_are_told_with_file_and_key_and_two_collectors_are_one_too_many() {
             format!("name = \"{name}\"\n[collector]\nlisten = \"127.0.0.1:1\"\ngood = \"raw\"\nbad = \"bad-1\"\n");
         std::fs::write(file, text).unwrap();
     }
-    let problems = load_with(&files, &with(&original("port = 1")), &Overrides::default()).unwrap_err();
+    let problems = load(&files, &original("port = 1").into(), &Overrides::default()).unwrap_err();
     assert!(problems[0].to_string().contains("--collector-config is for one collector"), "{problems:?}");
 }

@@ -18,9 +18,8 @@ pub async fn build(bench: &mut Bench, pace: Pace, batch: u32) -> Outcome<Rig> {
     let (warehouse, resolver) = (bench.warehouse().await?, bench.resolver()?);
     let options =
         LoaderOptions::new(settings::processor("snowmelt-postgres-loader"), settings::iglu_clock(&bench.clock));
-    let loader = EventLoader::new(warehouse, resolver, options)
-        .await
-        .map_err(|error| Trouble::caused("the table of events", error))?;
+    let loader = EventLoader::new(warehouse, resolver, options);
+    loader.prepare().await.map_err(|error| Trouble::caused("the table of events", error))?;
     // Progress outlives a run: each has a shard of its own, or its records would count as loaded before.
     let shard = format!("{}-{}", bench.clock.now_ms(), std::process::id());
     let progress = ProgressKey { application: "load".to_owned(), stream: "enriched".to_owned(), shard };

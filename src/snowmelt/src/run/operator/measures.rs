@@ -18,6 +18,9 @@ pub fn install() -> Outcome<PrometheusHandle> {
             metrics::describe_gauge!(metric.name(), metric.help());
         }
     }
+    for metric in snowmelt_postgres_writer::Metric::ALL {
+        metrics::describe_counter!(metric.name(), metric.help());
+    }
     Ok(handle)
 }
 

@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use crate::run::collectors::CollectorHealth;
 use crate::run::operator::access::Access;
 use crate::run::operator::report::NodeReport;
+use crate::run::registries::RegistryHealth;
 use crate::trouble::{Outcome, Trouble};
 
 pub use crate::run::operator::measures::install as install_metrics;
@@ -45,6 +46,8 @@ pub struct View {
     pub streams: Arc<dyn Streams>,
     /// The collectors' sinks.
     pub collectors: CollectorHealth,
+    /// The schema registries.
+    pub registries: RegistryHealth,
     /// Everything counted.
     pub metrics: PrometheusHandle,
     /// Time.
@@ -64,7 +67,7 @@ impl Api {
         let (now_ms, wall_ms) = (self.view.clock.monotonic_ms(), self.view.clock.now_ms());
         let pipelines = self.watcher().report(&self.view.tree, now_ms, wall_ms);
         let uptime_ms = now_ms.saturating_sub(self.started_ms);
-        NodeReport::new(pipelines, self.view.collectors.report(), wall_ms, uptime_ms)
+        NodeReport::new(pipelines, self.view.collectors.report(), self.view.registries.report(), wall_ms, uptime_ms)
     }
 
     fn watcher(&self) -> MutexGuard<'_, Watcher> {
@@ -159,7 +162,8 @@ async fn sample(api: web::Data<Api>) {
     }
 }
 
-/// 200 only when every pipeline makes progress and every collector takes records; otherwise 503 with what is not so.
+/// 200 only when every pipeline makes progress, every collector takes records and every registry reaches its database;
+/// otherwise 503 with what is not so.
 async fn ready(api: web::Data<Api>) -> HttpResponse {
     let report = api.report();
     if report.ready {

@@ -12,12 +12,26 @@ pub struct NodeReport {
     pub at_ms: i64,
     /// For how long the node runs, in milliseconds.
     pub uptime_ms: u64,
-    /// True when every pipeline makes progress and every collector takes records.
+    /// True when every pipeline makes progress, every collector takes records and every registry reaches its database.
     pub ready: bool,
     /// Its pipelines, by name.
     pub pipelines: Vec<PipelineReport>,
     /// Its collectors' ways to their streams.
     pub collectors: Vec<CollectorReport>,
+    /// Its schema registries.
+    #[serde(default)]
+    pub registries: Vec<RegistryReport>,
+}
+
+/// A schema registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegistryReport {
+    /// Its name.
+    pub registry: String,
+    /// Whether it reaches its database. What it has in memory it gives out without too.
+    pub ready: bool,
+    /// Why not.
+    pub reason: Option<String>,
 }
 
 /// A collector's way to one of its streams.
@@ -57,6 +71,7 @@ impl NodeReport {
     pub(super) fn new(
         pipelines: Vec<PipelineReport>,
         collectors: Vec<CollectorReport>,
+        registries: Vec<RegistryReport>,
         at_ms: i64,
         uptime_ms: u64,
     ) -> Self {
@@ -65,9 +80,11 @@ impl NodeReport {
             at_ms,
             uptime_ms,
             ready: pipelines.iter().all(|pipeline| pipeline.ready)
-                && collectors.iter().all(|collector| collector.ready),
+                && collectors.iter().all(|collector| collector.ready)
+                && registries.iter().all(|registry| registry.ready),
             pipelines,
             collectors,
+            registries,
         }
     }
 
@@ -84,6 +101,10 @@ impl NodeReport {
             let reason = collector.reason.as_deref().unwrap_or("unknown");
             format!("{}: stream {} takes no records: {reason}", collector.collector, collector.stream)
         });
-        of_pipelines.chain(of_collectors).collect()
+        let of_registries = self.registries.iter().filter(|registry| !registry.ready).map(|registry| {
+            let reason = registry.reason.as_deref().unwrap_or("unknown");
+            format!("{}: {reason}", registry.registry)
+        });
+        of_pipelines.chain(of_collectors).chain(of_registries).collect()
     }
 }

@@ -1,8 +1,13 @@
 //! What an operator can set (iglu-server spec, section 16).
 
+pub mod hocon;
+
 use std::time::Duration;
 
+use tokio::sync::{broadcast, watch};
+
 use crate::core::api_key::ApiKey;
+use crate::core::catalog::Changed;
 use crate::core::document::DEEPEST;
 
 /// Settings of a server. None is a secret but the key, which is not printed.
@@ -40,6 +45,10 @@ pub struct ServerConfig {
     pub pre_termination_period: Duration,
     /// Whether the health endpoint says 503 in that time.
     pub pre_termination_unhealthy: bool,
+    /// Where it is told which schemas changed, whoever changed them: for resolvers in the same process.
+    pub changes: Option<broadcast::Sender<Changed>>,
+    /// Where it is told why the database cannot be followed, as long as it cannot.
+    pub trouble: Option<watch::Sender<Option<String>>>,
 }
 
 impl Default for ServerConfig {
@@ -61,6 +70,8 @@ impl Default for ServerConfig {
             request_timeout: Duration::from_secs(30),
             pre_termination_period: Duration::from_secs(1),
             pre_termination_unhealthy: false,
+            changes: None,
+            trouble: None,
         }
     }
 }
