@@ -17,11 +17,14 @@ pub(super) struct Waiting {
     courier: Option<Arc<Courier>>,
 }
 
+/// What a waiting request is told with, and what it is told.
+type Parcel = (oneshot::Sender<bool>, bool);
+
 /// The courier of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Courier {
     /// No more than records wait: the buffer's bound.
-    parcels: Mutex<Vec<(oneshot::Sender<bool>, bool)>>,
+    parcels: Mutex<Vec<Parcel>>,
     knock: Notify,
 }
 
@@ -44,7 +47,7 @@ impl Courier {
         });
     }
 
-    fn parcels(&self) -> std::sync::MutexGuard<'_, Vec<(oneshot::Sender<bool>, bool)>> {
+    fn parcels(&self) -> std::sync::MutexGuard<'_, Vec<Parcel>> {
         self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +63,7 @@ impl Waiting {
 /// Tells each whether its record is stored.
 pub(super) fn deliver(batch: impl Iterator<Item = (Waiting, bool)>) {
     // A handful of threads: a list is quicker than a map.
-    let mut rounds: Vec<(Arc<Courier>, Vec<(oneshot::Sender<bool>, bool)>)> = Vec::new();
+    let mut rounds: Vec<(Arc<Courier>, Vec<Parcel>)> = Vec::new();
     for (Waiting { done, courier }, stored) in batch {
         let Some(courier) = courier else {
             tell(done, stored);
