@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that has to hold: formatting, lints, licences, all tests.
 #   bash tests/run.sh
-# Installs what the tests need and is missing, at pinned versions: PostgreSQL and Chromium from Debian, trackers and the
+# Installs what the tests need and is missing, at pinned versions: PostgreSQL, Chromium and lzop from Debian, trackers and the
 # analytics SDK into .tools. Quick when all is there already. Says at its end how long each step took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,11 +28,12 @@ packages=()
 have_postgres || packages+=(postgresql-15)
 have_compiler || packages+=(build-essential cmake)
 [ -x /usr/bin/chromium ] || packages+=(chromium)
+command -v lzop >/dev/null 2>&1 || packages+=(lzop)
 install "${packages[@]}"
 
 # Installed again only when the pinned versions change.
 if ! cmp -s tests/tools/requirements.txt .tools/python/installed.txt; then
-  echo 'installing into .tools/python: the Python tracker, the analytics SDK, an emulator of SQS, and a tester of interfaces'
+  echo 'installing into .tools/python: the Python tracker, the analytics SDK, an emulator of SQS and S3, and a tester of interfaces'
   python3 -m venv --clear .tools/python || missing 'python3-venv' 'apt-get install python3-venv'
   .tools/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/tools/requirements.txt
   cp tests/tools/requirements.txt .tools/python/installed.txt

@@ -3,6 +3,7 @@
 
 mod clients;
 mod disk;
+mod emulator;
 mod landed;
 mod loader;
 mod objects;
@@ -19,9 +20,10 @@ use anyhow::{Context, Result};
 
 pub use clients::{Clients, Counts, Sent};
 pub use disk::FailingDisk;
+pub use emulator::S3Emulator;
 pub use landed::{BadRow, Landed, Ledger, Warehouse};
 pub use loader::{Loader, Registry, Server, contexts, enriched, fill};
-pub use objects::{files, gzip_lines};
+pub use objects::{files, gzip_lines, lzo_records};
 pub use place::{Pipeline, Place, RunInfo, Stopped};
 pub use program::{Finished, run_to_end, snowmelt};
 pub use sending::{client, send, send_all};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use flate2::read::MultiGzDecoder;
 
 /// All files below a directory, sorted; none when there is no such directory.
@@ -41,4 +41,28 @@ pub fn gzip_lines(dir: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(lines)
+}
+
+/// The records of an LZO object, unpacked by Debian's `lzop`: groups of a marker, a length, and a Protocol Buffers message whose
+/// third field repeats a record (spec s3-loader 2.2).
+pub fn lzo_records(path: &Path) -> Result<Vec<Vec<u8>>> {
+    let unpacked = std::process::Command::new("lzop").arg("-dc").arg(path).output().context("lzop")?;
+    ensure!(unpacked.status.success(), "lzop: {}", String::from_utf8_lossy(&unpacked.stderr));
+    let (mut rest, mut records) = (unpacked.stdout.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let length = rest.get(16..20).context("a group has a head")?;
+        let end = 20 + u32::from_le_bytes(length.try_into()?) as usize;
+        // After the first two fields, which are always the same ten bytes.
+        let mut message = rest.get(30..end).context("a group is whole")?;
+        while let Some((&field, after)) = message.split_first() {
+            ensure!(field == 0x1A, "field {field:#x}");
+            let digits = after.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+            let varint = after.get(..digits).context("a length is whole")?;
+            let size = varint.iter().rev().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7F));
+            records.push(after.get(digits..digits + size).context("a record is whole")?.to_vec());
+            message = &after[digits + size..];
+        }
+        rest = &rest[end..];
+    }
+    Ok(records)
 }

@@ -1,5 +1,7 @@
 //! Moves a shard's checkpoint to the highest position below which everything is durable.
 //!
+//! Beside the position it stores what the group's sinks declare that they are about to write, at once, since they wait for it.
+//!
 //! It owns the shard's lease: renews it while the group runs, stores positions in order and at most so often, and at the end
 //! stores the last one, marks a shard that was read to its end as ended, and gives the lease up.
 
@@ -7,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use snowmelt_leases::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use snowmelt_leases::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 use snowmelt_runtime::ack::Progress;
-use snowmelt_runtime::{Backoff, Failure, Ledger, NoAnswer, StageContext, Step, Worker};
+use snowmelt_runtime::{Backoff, Failure, Intents, Ledger, NoAnswer, StageContext, Step, Worker};
 
 /// How often what is written.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,7 @@ pub struct Checkpointer {
     lease: Lease,
     children: Vec<ShardInfo>,
     ledger: Ledger,
+    intents: Intents,
     options: CheckpointOptions,
     stored: Option<u64>,
     renewed_ms: u64,
@@ -52,18 +55,39 @@ impl Checkpointer {
     ) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).at_least(Duration::from_millis(20));
-        Self { store, lease, children, ledger, options, stored: None, renewed_ms: 0, written_ms: 0, backoff }
+        let intents = Intents::default();
+        Self { store, lease, children, ledger, intents, options, stored: None, renewed_ms: 0, written_ms: 0, backoff }
     }
 
-    /// Stores the durable position if it moved.
+    /// The same checkpointer, which also stores what sinks declare.
+    #[must_use]
+    pub fn with_intents(mut self, intents: Intents) -> Self {
+        self.intents = intents;
+        self
+    }
+
+    /// Stores the durable position if it moved, and what sinks have declared.
     async fn store(&mut self, progress: &Progress, cx: &StageContext) -> Result<(), Failure> {
-        let Some(ticket) = progress.durable.as_ref().filter(|ticket| Some(ticket.number) != self.stored) else {
+        let moved = progress.durable.as_ref().filter(|ticket| Some(ticket.number) != self.stored);
+        if moved.is_none() && !self.intents.is_waiting() {
             return Ok(());
+        }
+        let position = match &progress.durable {
+            Some(ticket) => Position::at(&ticket.position),
+            None => self.lease.checkpoint.clone(),
         };
-        let position = Position::at(&ticket.position);
-        let written = cx.call(Duration::ZERO, self.store.checkpoint(&mut self.lease, &position)).await;
+        let sequence = match &position {
+            Position::At { sequence, .. } => Some(sequence.as_str()),
+            _ => None,
+        };
+        // After the progress was read: a sink that is durable there has said so here before.
+        let declared = self.intents.declared(sequence);
+        let pending = declared.beyond.map(|(furthest, state)| Pending { position: Position::at(furthest), state });
+        let write = self.store.checkpoint(&mut self.lease, &position, pending.as_ref());
+        let written = cx.call(Duration::ZERO, write).await;
         if self.accept(written, cx).await? {
-            self.stored = Some(ticket.number);
+            self.intents.stored(declared.version);
+            self.stored = progress.durable.as_ref().map(|ticket| ticket.number);
             self.written_ms = cx.clock().monotonic_ms();
             self.renewed_ms = self.written_ms;
             tracing::debug!(group = %cx.group(), %position, "checkpoint");
@@ -121,6 +145,7 @@ impl Checkpointer {
         cx.rest(async {
             tokio::select! {
                 () = self.ledger.changed() => {}
+                () = self.intents.changed() => {}
                 () = cx.clock().sleep(wait) => {}
             }
         })
@@ -137,7 +162,7 @@ impl Worker for Checkpointer {
         }
         let last = progress.sealed && progress.pending == 0;
         let due = cx.clock().monotonic_ms().saturating_sub(self.written_ms) >= as_ms(self.options.every);
-        if last || due {
+        if last || due || self.intents.is_waiting() {
             self.store(&progress, cx).await?;
         }
         self.renew(cx).await?;

@@ -26,6 +26,11 @@ pub enum Failure {
         /// Number of the batch in its group's order of reading.
         ticket: u64,
     },
+    /// An outside system was away for longer than it is waited for. The records are not to blame.
+    Outage {
+        /// What is away, for how long, and what it said last.
+        message: String,
+    },
     /// Another owner holds the shard's lease. The group ends and is not started again here.
     LeaseLost {
         /// What the lease store said.
@@ -78,6 +83,7 @@ impl fmt::Display for Failure {
             Self::Panic { message } => write!(f, "panic: {message}"),
             Self::Hang { stuck_ms } => write!(f, "hang: no progress for {stuck_ms} ms"),
             Self::Unacknowledged { ticket } => write!(f, "batch {ticket} was not acknowledged"),
+            Self::Outage { message } => write!(f, "outage: {message}"),
             Self::LeaseLost { message } => write!(f, "lease lost: {message}"),
         }
     }

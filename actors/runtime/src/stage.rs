@@ -219,15 +219,20 @@ impl StageContext {
     /// # Errors
     /// When there was no answer; the call's future is dropped then.
     pub async fn call<F: Future>(&self, patience: Duration, future: F) -> Result<F::Output, NoAnswer> {
+        self.outside(self.in_time(patience, future)).await
+    }
+
+    /// [`StageContext::call`] for calls side by side: whoever waits for all of them says that it waits.
+    ///
+    /// # Errors
+    /// As [`StageContext::call`].
+    pub async fn in_time<F: Future>(&self, patience: Duration, future: F) -> Result<F::Output, NoAnswer> {
         let after = self.inner.call_timeout.saturating_add(patience);
-        self.outside(async {
-            tokio::select! {
-                biased;
-                output = future => Ok(output),
-                () = self.inner.clock.sleep(after) => Err(NoAnswer { after }),
-            }
-        })
-        .await
+        tokio::select! {
+            biased;
+            output = future => Ok(output),
+            () = self.inner.clock.sleep(after) => Err(NoAnswer { after }),
+        }
     }
 
     /// Waits with nothing to do: idle, not hung.

@@ -7,15 +7,22 @@
 //!
 //! While a record is suspected of killing its group it reads with care ([`Careful`]): one small batch at a time.
 
+//!
+//! After a crash it first has the cuts written again that sinks had declared ([`Resume`]).
+
 mod poison;
+mod resume;
 
 pub use crate::poison::Careful;
+pub use crate::resume::{Resume, Unfinished};
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use snowmelt_runtime::{Backoff, Batch, Failure, Ledger, Port, StageContext, Step, Worker};
-use snowmelt_streams::{Page, ReadLimit, Record, ShardCursor};
+use snowmelt_runtime::{Ack, Backoff, Batch, Failure, Ledger, Port, StageContext, Step, Worker};
+use snowmelt_streams::{Page, ReadLimit, Record, SequenceNumber, ShardCursor};
+
+use crate::resume::{Reopened, behind};
 
 /// How a shard is read.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +46,17 @@ pub struct ShardReader {
     cursor: Box<dyn ShardCursor>,
     options: ReaderOptions,
     ledger: Ledger,
-    outs: Vec<Port<Batch<Record>>>,
+    outs: Vec<Out>,
+    reopened: Vec<Reopened>,
     backoff: Backoff,
     ended: bool,
     careful: Option<Careful>,
+}
+
+/// Where records go, and behind which one.
+struct Out {
+    port: Port<Batch<Record>>,
+    after: Option<SequenceNumber>,
 }
 
 impl ShardReader {
@@ -55,7 +69,18 @@ impl ShardReader {
     ) -> Self {
         let backoff =
             Backoff::new(Duration::from_millis(250), Duration::from_secs(10)).at_least(Duration::from_millis(50));
-        Self { cursor, options, ledger, outs, backoff, ended: false, careful: None }
+        let outs = outs.into_iter().map(|port| Out { port, after: None }).collect();
+        Self { cursor, options, ledger, outs, reopened: Vec::new(), backoff, ended: false, careful: None }
+    }
+
+    /// The same reader, but out number `out` goes on as an earlier life of the group left it.
+    #[must_use]
+    pub fn with_resume(mut self, out: usize, resume: Resume) -> Self {
+        if let Some(out) = self.outs.get_mut(out) {
+            out.after = resume.done;
+        }
+        self.reopened.extend(resume.unfinished.map(|open| Reopened::new(out, open)));
+        self
     }
 
     /// The same reader, but one small batch at a time until what is suspect is durable; then the group ends.
@@ -68,10 +93,14 @@ impl ShardReader {
 
     async fn read(&mut self, cx: &StageContext) -> Result<Option<Page>, Failure> {
         let again = self.backoff.attempts() < self.options.max_attempts;
-        let wait = self.options.wait;
+        // What was begun is all there: nothing is waited for.
+        let (cursor, wait) = match self.reopened.last_mut() {
+            Some(reopened) => (&mut reopened.open.cursor, Duration::ZERO),
+            None => (&mut self.cursor, self.options.wait),
+        };
         // Dropping the read loses nothing: a request to drain need not wait for it.
         let outcome = tokio::select! {
-            outcome = cx.call(wait, self.cursor.next(self.options.limit, wait)) => outcome,
+            outcome = cx.call(wait, cursor.next(self.options.limit, wait)) => outcome,
             () = cx.drain_requested() => return Ok(None),
             () = cx.pause_requested() => return Ok(None),
         };
@@ -100,11 +129,28 @@ impl ShardReader {
     }
 }
 
+impl Out {
+    /// Sends what the out does not have yet; all of it is done when that is nothing.
+    async fn send(&self, records: Vec<Record>, ack: Ack, cx: &StageContext) -> Result<(), Failure> {
+        let records = behind(records, self.after);
+        if records.is_empty() {
+            ack.delivered();
+            return Ok(());
+        }
+        let bytes = bytes_of(&records);
+        self.port.send(Batch::new(records, bytes, ack), cx).await
+    }
+}
+
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|record| record.data.len() + record.partition_key.len()).sum()
+}
+
 impl ShardReader {
     /// Sends records that follow each other, with one acknowledgement, to every one of the outs.
     async fn send(&self, records: Vec<Record>, cx: &StageContext) -> Result<(), Failure> {
         let Some(last) = records.last() else { return Ok(()) };
-        let bytes = records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
+        let bytes = bytes_of(&records);
         let ack = self.ledger.open(last.sequence.to_string(), records.len());
         cx.stats().handled(records.len(), bytes);
         // A copy shares the data but not the keys: only further outs pay for one.
@@ -113,9 +159,23 @@ impl ShardReader {
             return Ok(());
         };
         for out in others {
-            out.send(Batch::new(records.clone(), bytes, ack.split()), cx).await?;
+            out.send(records.clone(), ack.split(), cx).await?;
         }
-        first.send(Batch::new(records, bytes, ack), cx).await
+        first.send(records, ack, cx).await
+    }
+
+    /// One step of writing again what was begun.
+    async fn resume(&mut self, cx: &StageContext) -> Result<(), Failure> {
+        let Some(page) = self.read(cx).await? else { return Ok(()) };
+        let whole = self.reopened.last_mut().is_some_and(|reopened| reopened.take(page));
+        if whole && let Some(reopened) = self.reopened.pop() {
+            let (out, until) = (reopened.out, reopened.open.until);
+            reopened.write(cx).await?;
+            if let Some(out) = self.outs.get_mut(out) {
+                out.after = out.after.max(Some(until));
+            }
+        }
+        Ok(())
     }
 
     /// Sends a page and waits until it is durable; condemned records go to the bad stream. True when care may end. One
@@ -157,6 +217,10 @@ impl Worker for ShardReader {
             .await;
             return Ok(Step::Continue);
         }
+        if !self.reopened.is_empty() {
+            self.resume(cx).await?;
+            return Ok(Step::Continue);
+        }
         let Some(page) = self.read(cx).await? else { return Ok(Step::Continue) };
         cx.stats().read(page.millis_behind_latest, cx.clock().monotonic_ms());
         self.ended = page.end_of_shard;
@@ -172,7 +236,9 @@ impl Worker for ShardReader {
 
     async fn finish(self: Box<Self>, _cx: &StageContext) -> Result<(), Failure> {
         self.ledger.seal(self.ended);
-        self.outs.into_iter().try_for_each(Port::close)?;
+        // What is asked to stop before it has finished what was begun leaves it to the next life.
+        self.reopened.into_iter().try_for_each(|reopened| reopened.open.writer.close())?;
+        self.outs.into_iter().try_for_each(|out| out.port.close())?;
         self.careful.map_or(Ok(()), Careful::close)
     }
 }

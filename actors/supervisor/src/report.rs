@@ -197,6 +197,7 @@ impl From<&Mishap> for FailureReport {
             Failure::Panic { .. } => "panic",
             Failure::Hang { .. } => "hang",
             Failure::Unacknowledged { .. } => "unacknowledged",
+            Failure::Outage { .. } => "outage",
             Failure::LeaseLost { .. } => "lease_lost",
         };
         Self {

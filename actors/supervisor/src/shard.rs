@@ -125,6 +125,9 @@ struct Evidence {
 impl Evidence {
     fn of(group: &Group, end: &GroupEnd) -> Option<Self> {
         let GroupEnd::Failed { actor, failure } = end else { return None };
+        if matches!(failure, Failure::Outage { .. }) {
+            return None;
+        }
         let handles = |actor: &str| group.actors().iter().any(|seen| seen.actor == actor && seen.mailbox.is_some());
         let suspicious = handles(actor) || matches!(failure, Failure::Unacknowledged { .. });
         let progress = group.progress().filter(|_| suspicious)?;

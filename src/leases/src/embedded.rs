@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::table::{self, Row, Table};
-use crate::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use crate::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 
 /// Without a renewal for this long, another owner may take a lease; milliseconds.
 const EXPIRY_MS: i64 = 10_000;
@@ -211,8 +211,13 @@ impl LeaseStore for EmbeddedLeases {
         Ok(())
     }
 
-    async fn checkpoint(&self, lease: &mut Lease, position: &Position) -> Result<(), LeaseError> {
-        let (mine, offered) = (lease.clone(), position.clone());
+    async fn checkpoint(
+        &self,
+        lease: &mut Lease,
+        position: &Position,
+        pending: Option<&Pending>,
+    ) -> Result<(), LeaseError> {
+        let (mine, offered, noted) = (lease.clone(), position.clone(), pending.cloned());
         let (counter, switches) = self
             .change(&mine.app.clone(), move |table| {
                 let row = held(table, &mine)?;
@@ -220,10 +225,11 @@ impl LeaseStore for EmbeddedLeases {
                     let (app, shard, stored) = (mine.app, mine.shard, row.checkpoint.clone());
                     return Err(LeaseError::Backwards { app, shard, stored, offered });
                 }
-                if offered == row.checkpoint {
+                if offered == row.checkpoint && noted == row.pending {
                     return Ok(((row.counter, row.owner_switches), Save::No));
                 }
                 row.checkpoint = offered;
+                row.pending = noted;
                 row.owner_switches = 0;
                 Ok(((touch(row), 0), Save::Yes))
             })
@@ -231,6 +237,7 @@ impl LeaseStore for EmbeddedLeases {
         lease.counter = counter;
         lease.owner_switches = switches;
         lease.checkpoint = position.clone();
+        lease.pending = pending.cloned();
         Ok(())
     }
 
@@ -247,12 +254,14 @@ impl LeaseStore for EmbeddedLeases {
                     return Ok((row.counter, Save::No));
                 }
                 row.checkpoint = Position::ShardEnd;
+                row.pending = None;
                 row.children = children.into_iter().map(|child| child.id).collect();
                 Ok((touch(row), Save::Yes))
             })
             .await?;
         lease.counter = counter;
         lease.checkpoint = Position::ShardEnd;
+        lease.pending = None;
         Ok(())
     }
 

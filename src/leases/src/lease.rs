@@ -15,6 +15,16 @@ pub struct ShardInfo {
     pub closed: bool,
 }
 
+/// What the holder of a lease is about to do beyond its checkpoint, noted so that its next holder can do the same: the
+/// first phase of a two-phase checkpoint (`pendingCheckpoint` and its companions). Spec: kinesis-leases 2.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// How far the shard will be done.
+    pub position: Position,
+    /// What the holder has to know then; opaque to the table (`pendingCheckpointState`).
+    pub state: String,
+}
+
 /// A lease as it was last read or written. Spec: kinesis-leases 2.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -28,6 +38,8 @@ pub struct Lease {
     pub counter: u64,
     /// How far the shard is done.
     pub checkpoint: Position,
+    /// What a holder was about to do beyond it.
+    pub pending: Option<Pending>,
     /// How often the lease changed hands since the last checkpoint.
     pub owner_switches: u64,
     /// The shards it was split or merged from.

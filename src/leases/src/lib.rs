@@ -14,6 +14,6 @@ mod table;
 
 pub use embedded::EmbeddedLeases;
 pub use error::LeaseError;
-pub use lease::{Lease, ShardInfo};
+pub use lease::{Lease, Pending, ShardInfo};
 pub use position::{ParsePositionError, Position};
 pub use store::LeaseStore;

@@ -1,6 +1,6 @@
 //! The table of leases.
 
-use crate::{Lease, LeaseError, Position, ShardInfo};
+use crate::{Lease, LeaseError, Pending, Position, ShardInfo};
 
 /// A table of leases an application: the embedded one or a service. Times are milliseconds since the epoch.
 ///
@@ -28,8 +28,14 @@ pub trait LeaseStore: Send + Sync + 'static {
     /// Says that the owner is alive.
     async fn renew(&self, lease: &mut Lease, now_ms: i64) -> Result<(), LeaseError>;
 
-    /// Stores how far the shard is done. Only forward; the same position again is no error and no write.
-    async fn checkpoint(&self, lease: &mut Lease, position: &Position) -> Result<(), LeaseError>;
+    /// Stores how far the shard is done, and in the same write what is about to be done beyond, in place of what was noted
+    /// before. Only forward; the same again is no error and no write.
+    async fn checkpoint(
+        &self,
+        lease: &mut Lease,
+        position: &Position,
+        pending: Option<&Pending>,
+    ) -> Result<(), LeaseError>;
 
     /// Makes the leases of the shards that follow (at their trim horizon), then stores that this shard is done to its
     /// end. Repeating it is harmless.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Lease, LeaseError, Position, ShardInfo};
+use crate::{Lease, LeaseError, Pending, Position, ShardInfo};
 
 /// Ending of the files.
 pub const SUFFIX: &str = ".leases.json";
@@ -21,6 +21,7 @@ pub struct Row {
     pub owner: Option<String>,
     pub counter: u64,
     pub checkpoint: Position,
+    pub pending: Option<Pending>,
     pub owner_switches: u64,
     pub parents: Vec<String>,
     pub children: Vec<String>,
@@ -36,6 +37,7 @@ impl Row {
             owner: None,
             counter: 0,
             checkpoint,
+            pending: None,
             owner_switches: 0,
             parents: shard.parents.clone(),
             children: Vec::new(),
@@ -52,6 +54,7 @@ impl Row {
             owner: self.owner.clone(),
             counter: self.counter,
             checkpoint: self.checkpoint.clone(),
+            pending: self.pending.clone(),
             owner_switches: self.owner_switches,
             parents: self.parents.clone(),
             children: self.children.clone(),
@@ -123,6 +126,12 @@ struct StoredRow {
     #[serde(default)]
     timestamp_ms: i64,
     owner_switches_since_checkpoint: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_checkpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_checkpoint_sub_sequence_number: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_checkpoint_state: Option<String>,
     #[serde(default)]
     parent_shard_id: Vec<String>,
     #[serde(default)]
@@ -139,6 +148,7 @@ pub fn write(table: &Table) -> io::Result<Vec<u8>> {
         .iter()
         .map(|(shard, row)| {
             let (checkpoint, sub_sequence) = row.checkpoint.text();
+            let pending = row.pending.as_ref().map(|pending| (pending.position.text(), &pending.state));
             StoredRow {
                 lease_key: shard.clone(),
                 lease_owner: row.owner.clone(),
@@ -147,6 +157,9 @@ pub fn write(table: &Table) -> io::Result<Vec<u8>> {
                 checkpoint_sub_sequence_number: sub_sequence,
                 timestamp_ms: if let Position::AtTimestampMs(at) = row.checkpoint { at } else { 0 },
                 owner_switches_since_checkpoint: row.owner_switches,
+                pending_checkpoint: pending.map(|((position, _), _)| position.to_owned()),
+                pending_checkpoint_sub_sequence_number: pending.map(|((_, sub_sequence), _)| sub_sequence),
+                pending_checkpoint_state: pending.map(|(_, state)| state.clone()),
                 parent_shard_id: row.parents.clone(),
                 child_shard_ids: row.children.clone(),
                 starting_hash_key: row.range.map(|(first, _)| first.to_string()),
@@ -178,10 +191,20 @@ pub fn read(path: &Path) -> Result<Table, LeaseError> {
                 }
                 _ => None,
             };
+            let pending = match row.pending_checkpoint {
+                Some(text) => {
+                    let sub_sequence = row.pending_checkpoint_sub_sequence_number.unwrap_or(0);
+                    let position =
+                        Position::parse(&text, sub_sequence, 0).map_err(|error| corrupt(error.to_string()))?;
+                    Some(Pending { position, state: row.pending_checkpoint_state.unwrap_or_default() })
+                }
+                None => None,
+            };
             let value = Row {
                 owner: row.lease_owner,
                 counter: row.lease_counter,
                 checkpoint,
+                pending,
                 owner_switches: row.owner_switches_since_checkpoint,
                 parents: row.parent_shard_id,
                 children: row.child_shard_ids,

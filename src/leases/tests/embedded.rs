@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use proptest::prelude::*;
-use snowmelt_leases::{EmbeddedLeases, Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use snowmelt_leases::{EmbeddedLeases, Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 
 const APP: &str = "enrich";
 
@@ -23,8 +23,8 @@ async fn with_shards(ids: &[&str]) -> (tempfile::TempDir, EmbeddedLeases) {
 async fn a_checkpoint_survives_a_restart_and_never_goes_back() {
     let (dir, store) = with_shards(&["a"]).await;
     let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
-    store.checkpoint(&mut lease, &Position::at(900)).await.unwrap();
-    let back = store.checkpoint(&mut lease, &Position::at(899)).await.unwrap_err();
+    store.checkpoint(&mut lease, &Position::at(900), None).await.unwrap();
+    let back = store.checkpoint(&mut lease, &Position::at(899), None).await.unwrap_err();
     assert!(matches!(back, LeaseError::Backwards { .. }), "{back}");
     drop(store);
     let store = EmbeddedLeases::open(dir.path()).unwrap();
@@ -34,14 +34,36 @@ async fn a_checkpoint_survives_a_restart_and_never_goes_back() {
 }
 
 #[tokio::test]
+async fn what_is_about_to_be_done_survives_a_restart_until_it_is_replaced_or_taken_back() {
+    let (dir, store) = with_shards(&["a"]).await;
+    let noted = |at: u64| Pending { position: Position::at(at), state: format!("{{\"until\":{at}}}") };
+    let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
+    // Before there is any checkpoint, and again with the position that it is at.
+    store.checkpoint(&mut lease, &Position::TrimHorizon, Some(&noted(7))).await.unwrap();
+    store.checkpoint(&mut lease, &Position::TrimHorizon, Some(&noted(8))).await.unwrap();
+    let counter = lease.counter;
+    store.checkpoint(&mut lease, &Position::TrimHorizon, Some(&noted(8))).await.unwrap();
+    assert_eq!(lease.counter, counter, "the same again is no write");
+    drop(store);
+    let store = EmbeddedLeases::open(dir.path()).unwrap();
+    let mut lease = store.acquire(APP, "a", "me", 1).await.unwrap();
+    assert_eq!((&lease.checkpoint, &lease.pending), (&Position::TrimHorizon, &Some(noted(8))));
+    store.checkpoint(&mut lease, &Position::at(8), None).await.unwrap();
+    assert_eq!(store.list(APP).await.unwrap()[0].pending, None);
+    store.checkpoint(&mut lease, &Position::at(8), Some(&noted(9))).await.unwrap();
+    store.end_shard(&mut lease, &[]).await.unwrap();
+    assert_eq!(store.list(APP).await.unwrap()[0].pending, None);
+}
+
+#[tokio::test]
 async fn an_earlier_holder_writes_no_more_even_of_the_same_name() {
     let (_dir, store) = with_shards(&["a"]).await;
     let mut old = store.acquire(APP, "a", "me", 0).await.unwrap();
     let mut new = store.acquire(APP, "a", "me", 0).await.unwrap();
-    let lost = store.checkpoint(&mut old, &Position::at(5)).await.unwrap_err();
+    let lost = store.checkpoint(&mut old, &Position::at(5), None).await.unwrap_err();
     assert!(matches!(lost, LeaseError::Lost { .. }), "{lost}");
     assert!(matches!(store.renew(&mut old, 1).await, Err(LeaseError::Lost { .. })));
-    store.checkpoint(&mut new, &Position::at(5)).await.unwrap();
+    store.checkpoint(&mut new, &Position::at(5), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -84,7 +106,7 @@ async fn a_shard_found_later_is_read_from_its_first_record_whatever_the_start_is
 async fn a_shard_past_its_retention_holds_its_children_up_no_longer() {
     let (_dir, store) = with_shards(&["a"]).await;
     let mut lease = store.acquire(APP, "a", "me", 0).await.unwrap();
-    store.checkpoint(&mut lease, &Position::at(5)).await.unwrap();
+    store.checkpoint(&mut lease, &Position::at(5), None).await.unwrap();
     let kept = store.sync(APP, "raw", &[], &Position::Latest).await.unwrap();
     assert_eq!(kept[0].checkpoint, Position::at(5), "an empty listing says nothing");
     let leases = store.sync(APP, "raw", &[shard("b", &["a"], false)], &Position::Latest).await.unwrap();
@@ -167,7 +189,7 @@ async fn three_workers(steps: Vec<(usize, Step)>) {
             }
             (Step::Checkpoint(position), Some(lease)) => {
                 let position = Position::at(position);
-                match table.checkpoint(lease, &position).await {
+                match table.checkpoint(lease, &position, None).await {
                     Ok(()) => {
                         assert!(holds && position >= stored);
                         stored = position;

@@ -2,6 +2,12 @@
 //!
 //! [`Buffer::add`] is called once a delivery, never splits it, and says whether the batch is due. Deliveries may be
 //! empty: with [`BufferRules::V2`] that is how time limits are noticed. [`Buffer::due_at_ms`] tells a timer when to look.
+//!
+//! Nothing is compressed before the flush. What a batch will be compressed is estimated from how the ones before packed:
+//! who packs tells [`PackRatio`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The rules of one line of the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +33,41 @@ pub enum BufferRules {
     },
 }
 
+impl BufferRules {
+    /// The most plain bytes that a batch holds, but for its last delivery.
+    pub fn most_bytes(&self) -> u64 {
+        match self {
+            BufferRules::V2 { byte_limit, .. } => *byte_limit,
+            BufferRules::V3 { max_plain_bytes, .. } => *max_plain_bytes,
+        }
+    }
+}
+
+/// How well data packed lately: compressed bytes for 1024 plain ones. Clones share it.
+#[derive(Debug, Clone)]
+pub struct PackRatio(Arc<AtomicU64>);
+
+impl Default for PackRatio {
+    /// Nothing is known yet: taken as incompressible.
+    fn default() -> Self {
+        PackRatio(Arc::new(AtomicU64::new(1024)))
+    }
+}
+
+impl PackRatio {
+    /// Learns from a batch of `plain` bytes whose objects have `compressed` bytes.
+    pub fn learn(&self, plain: u64, compressed: u64) {
+        if plain > 0 {
+            let per_kib = (u128::from(compressed) * 1024 / u128::from(plain)).clamp(16, 1024) as u64;
+            self.0.store(per_kib, Ordering::Relaxed);
+        }
+    }
+
+    fn of(&self, plain: u64) -> u64 {
+        (u128::from(plain) * u128::from(self.0.load(Ordering::Relaxed)) / 1024).min(u128::from(u64::MAX)) as u64
+    }
+}
+
 /// What the open batch holds and whether it is due.
 #[derive(Debug, Clone)]
 pub struct Buffer {
@@ -35,14 +76,20 @@ pub struct Buffer {
     records: u64,
     /// V2: the previous flush. V3: the first delivery of the batch, meaningful while records are held.
     since_ms: i64,
-    /// Expected compressed bytes for 1024 plain ones, learnt from [`Buffer::flushed`].
-    compressed_per_kib: u64,
+    ratio: PackRatio,
 }
 
 impl Buffer {
     /// An empty buffer; the clock of [`BufferRules::V2`] starts at `now_ms`.
     pub fn new(rules: BufferRules, now_ms: i64) -> Self {
-        Buffer { rules, bytes: 0, records: 0, since_ms: now_ms, compressed_per_kib: 1024 }
+        Buffer { rules, bytes: 0, records: 0, since_ms: now_ms, ratio: PackRatio::default() }
+    }
+
+    /// The same buffer, with what somebody else learns about packing.
+    #[must_use]
+    pub fn with_ratio(mut self, ratio: PackRatio) -> Self {
+        self.ratio = ratio;
+        self
     }
 
     /// Counts a delivery of `records` with `bytes` plain bytes in all, and says whether the batch is now due.
@@ -62,7 +109,7 @@ impl Buffer {
                 self.records >= record_limit || self.bytes >= byte_limit
             }
             BufferRules::V3 { max_bytes, max_plain_bytes, .. } => {
-                self.expected_compressed_bytes() > max_bytes || self.bytes >= max_plain_bytes
+                self.ratio.of(self.bytes) > max_bytes || self.bytes >= max_plain_bytes
             }
         };
         self.records > 0 && (full || self.due_at_ms().is_some_and(|due| now_ms >= due))
@@ -77,14 +124,8 @@ impl Buffer {
         (self.records > 0).then(|| self.since_ms.saturating_add(limit))
     }
 
-    /// Empties the buffer after its batch was taken. `compressed_bytes`, where known, is the size of the objects it
-    /// became: the next batch's compressed size is estimated from it, since nothing is compressed before the flush.
-    pub fn flushed(&mut self, compressed_bytes: Option<u64>, now_ms: i64) {
-        if let Some(compressed) = compressed_bytes
-            && self.bytes > 0
-        {
-            self.compressed_per_kib = (u128::from(compressed) * 1024 / u128::from(self.bytes)).clamp(16, 1024) as u64;
-        }
+    /// Empties the buffer after its batch was taken.
+    pub fn flushed(&mut self, now_ms: i64) {
         self.bytes = 0;
         self.records = 0;
         self.since_ms = now_ms;
@@ -99,15 +140,11 @@ impl Buffer {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-
-    fn expected_compressed_bytes(&self) -> u64 {
-        (u128::from(self.bytes) * u128::from(self.compressed_per_kib) / 1024).min(u128::from(u64::MAX)) as u64
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Buffer, BufferRules};
+    use super::{Buffer, BufferRules, PackRatio};
 
     const V3: BufferRules = BufferRules::V3 { max_bytes: 1000, max_delay_ms: 120_000, max_plain_bytes: 10_000 };
 
@@ -121,9 +158,11 @@ mod tests {
 
     #[test]
     fn the_compressed_size_is_learnt_from_the_previous_batch_and_memory_stays_bounded() {
-        let mut buffer = Buffer::new(V3, 0);
+        let ratio = PackRatio::default();
+        let mut buffer = Buffer::new(V3, 0).with_ratio(ratio.clone());
         assert!(buffer.add(1, 1001, 0), "nothing is known yet: taken as incompressible");
-        buffer.flushed(Some(100), 0);
+        buffer.flushed(0);
+        ratio.learn(1001, 100);
         assert!(!buffer.add(1, 9000, 0), "about 900 bytes when compressed");
         assert!(buffer.add(1, 1000, 0), "but 10,000 plain bytes are the bound");
     }
@@ -133,7 +172,7 @@ mod tests {
         let mut buffer = Buffer::new(V3, 0);
         assert!(!buffer.add(1, 1, 500_000));
         assert_eq!(buffer.due_at_ms(), Some(620_000));
-        buffer.flushed(None, 620_000);
+        buffer.flushed(620_000);
         assert!(!buffer.add(1, 1, 700_000));
         assert_eq!(buffer.due_at_ms(), Some(820_000));
     }

@@ -14,14 +14,15 @@ pub mod grouping;
 pub mod keys;
 pub mod metrics;
 pub mod render;
+pub mod s3;
 pub mod schema;
 pub mod store;
 pub mod unpack;
 
-pub use buffering::{Buffer, BufferRules};
+pub use buffering::{Buffer, BufferRules, PackRatio};
 pub use config::{ConfigError, Line, LoaderFile, Naming, PartitionBy, Purpose, S3LoaderConfig, StartPosition};
 pub use directory::DirectoryStore;
 pub use framing::Framing;
 pub use keys::KeyPattern;
-pub use render::{Batch, Object, Rendered, render};
+pub use render::{Batch, Object, Rendered, render, render_with};
 pub use store::{Headers, ObjectInfo, ObjectStore, StoreError, check_key};

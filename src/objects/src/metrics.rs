@@ -12,6 +12,30 @@ pub struct Statsd {
     tags: String,
 }
 
+/// Where datagrams go, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatsdTarget {
+    /// Host.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// When.
+    pub every: Every,
+    /// Whether `count` is the number of events; otherwise 0 an object (line 2.x, other purposes than enriched events).
+    pub counts_events: bool,
+    /// How.
+    pub format: Statsd,
+}
+
+/// When datagrams are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// For each object (line 2.x).
+    Object,
+    /// So often, milliseconds (line 3.x).
+    PeriodMs(u64),
+}
+
 impl Statsd {
     /// Line 2.x: a configured prefix gets a final dot where it lacks one, the built-in one does not.
     pub fn v2<'a>(prefix: Option<&str>, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {

@@ -21,8 +21,6 @@ pub struct Batch<'a> {
     pub first_sequence: &'a str,
     /// Sequence number of the last record, decimal.
     pub last_sequence: &'a str,
-    /// When the first record arrived in the stream, milliseconds since the epoch.
-    pub first_arrived_ms: i64,
     /// The records' bytes.
     pub records: &'a [&'a [u8]],
 }
@@ -40,6 +38,13 @@ pub struct Object {
     pub events: usize,
 }
 
+impl Object {
+    /// Whether it is the index of the object before it.
+    pub fn is_index(&self) -> bool {
+        self.events == 0 && self.key.ends_with(".index")
+    }
+}
+
 /// What a batch became.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rendered {
@@ -53,7 +58,7 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// Bytes of all objects together, for [`crate::Buffer::flushed`].
+    /// Bytes of all objects together, for [`crate::PackRatio::learn`].
     pub fn object_bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.bytes.len() as u64).sum()
     }
@@ -61,30 +66,29 @@ impl Rendered {
 
 /// Turns a batch into objects and bad rows. Nothing of it is lost: every event is in one object or one bad row.
 ///
-/// With [`Naming::Sequence`] everything but the bad rows' timestamps follows from the batch alone, whatever `now_ms`
-/// (milliseconds since the epoch) says: the arrival of its first record stands for the load time, so that a repeat
-/// gives the same keys and bytes. With [`Naming::Original`] `now_ms` is the load time.
+/// `load_ms` (milliseconds since the epoch) is the load time, in keys, LZO headers and bad rows. Everything follows from the
+/// batch and from it, whatever the naming: who repeats a batch with the time it had before overwrites.
 ///
 /// Groups whose keys are equal share one object (two models of a schema under `{vendor}.{schema}`); in the original the
 /// later one replaces the earlier one, whose records are lost.
-pub fn render(batch: &Batch<'_>, config: &S3LoaderConfig, now_ms: i64) -> Rendered {
+pub fn render(batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Rendered {
+    render_with(&mut Encoder::new(config.framing), batch, config, load_ms)
+}
+
+/// [`render`] with an encoder for the configuration's framing, which goes from batch to batch.
+pub fn render_with(encoder: &mut Encoder, batch: &Batch<'_>, config: &S3LoaderConfig, load_ms: i64) -> Rendered {
     let mut rendered = Rendered::default();
     let bad = &config.bad_rows;
-    let unpacked = Unpacked::read(batch.records, config.unpack, bad, now_ms, &mut rendered.bad_rows);
+    let unpacked = Unpacked::read(batch.records, config.unpack, bad, load_ms, &mut rendered.bad_rows);
     let events = unpacked.events(batch.records);
     let grouped = grouping::group(&events, config);
     for (number, error) in &grouped.refused {
-        rendered.bad_rows.push(bad.without_schema(error, events[*number], now_ms));
+        rendered.bad_rows.push(bad.without_schema(error, events[*number], load_ms));
     }
     if config.purpose == Purpose::EnrichedEvents {
         rendered.earliest_collector_ms =
             events.iter().filter_map(|event| event_time::of_line(event, Column::CollectorTstamp)).min();
     }
-    let load_ms = match config.naming {
-        Naming::Original => now_ms,
-        Naming::Sequence => batch.first_arrived_ms,
-    };
-    let mut encoder = Encoder::new(config.framing);
     for (key, members) in by_key(grouped.groups, batch, config, load_ms) {
         let encoded = encoder.encode(members.iter().map(|number| events[*number]), load_ms);
         let index = encoded.index.map(|bytes| Object {

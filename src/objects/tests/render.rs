@@ -39,13 +39,7 @@ fn resolved(file: &Value) -> S3LoaderConfig {
 }
 
 fn rendered(config: &S3LoaderConfig, records: &[&[u8]], now_ms: i64) -> Rendered {
-    let batch = Batch {
-        shard: "shardId-000000000007",
-        first_sequence: "100",
-        last_sequence: "199",
-        first_arrived_ms: NOW - 5000,
-        records,
-    };
+    let batch = Batch { shard: "shardId-000000000007", first_sequence: "100", last_sequence: "199", records };
     render(&batch, config, now_ms)
 }
 
@@ -67,30 +61,28 @@ fn event(collector: &str, derived: &str) -> String {
 }
 
 #[test]
-fn a_repeat_of_a_batch_overwrites() {
-    let snowmelt = json!({"naming": "sequence"});
-    let good = json!({"partitionFormat": "{vendor}/{yyyy}-{MM}-{dd}"});
+fn a_repeat_of_a_batch_at_its_first_load_time_overwrites_whatever_the_naming() {
     let first = br#"{"schema":"iglu:a/b/jsonschema/1-0-0"}"#.as_slice();
     let second = br#"{"schema":"iglu:a/c/jsonschema/1-0-0"}"#.as_slice();
-    let config = v3("SELF_DESCRIBING", good, snowmelt.clone());
-    let once = rendered(&config, &[first, second], NOW);
-    let a_year_later = rendered(&config, &[first, second], NOW + 31_622_400_000);
-    assert_eq!(once, a_year_later);
+    let no_json = b"{".as_slice();
+    let good = json!({"partitionFormat": "{vendor}/{yyyy}-{MM}-{dd}"});
+    for naming in ["sequence", "original"] {
+        let config = v3("SELF_DESCRIBING", good.clone(), json!({"naming": naming}));
+        let once = rendered(&config, &[first, no_json, second], NOW);
+        assert_eq!(once, rendered(&config, &[first, no_json, second], NOW), "{naming}");
+        assert_eq!(once.bad_rows.len(), 1);
+    }
+    let named = v3("SELF_DESCRIBING", good, json!({"naming": "sequence"}));
+    let once = rendered(&named, &[first, second], NOW);
     assert_eq!(keys(&once), ["out/a/2024-03-05/shardId-000000000007-100-199.gz"]);
-    let lzo = v2("RAW", "LZO", snowmelt);
-    assert_eq!(rendered(&lzo, &[first], NOW), rendered(&lzo, &[first], NOW + 86_400_000));
+    let lzo = v2("RAW", "LZO", json!({"naming": "sequence"}));
+    assert_eq!(rendered(&lzo, &[first], NOW), rendered(&lzo, &[first], NOW));
 }
 
 #[test]
 fn names_of_different_batches_differ() {
     let config = v3("ENRICHED_EVENTS", json!({}), json!({}));
-    let batch = Batch {
-        shard: "shardId-000000000007",
-        first_sequence: "100",
-        last_sequence: "200",
-        first_arrived_ms: 0,
-        records: &[b"x"],
-    };
+    let batch = Batch { shard: "shardId-000000000007", first_sequence: "100", last_sequence: "200", records: &[b"x"] };
     assert_ne!(render(&batch, &config, NOW).objects[0].key, rendered(&config, &[b"x"], NOW).objects[0].key);
 }
 

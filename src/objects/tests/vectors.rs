@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic; clippy knows only the marked functions as tests")]
 
+mod support;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -10,12 +12,16 @@ use snowmelt_objects::bad_rows::{ARTIFACT, BadRowRules};
 use snowmelt_objects::framing::Encoder;
 use snowmelt_objects::grouping;
 use snowmelt_objects::metrics::{Statsd, latency_collector_to_load};
+use snowmelt_objects::s3::S3Options;
 use snowmelt_objects::{
-    Batch, Buffer, BufferRules, Framing, LoaderFile, Purpose, Rendered, S3LoaderConfig, StartPosition, render,
+    Batch, Buffer, BufferRules, DirectoryStore, Framing, LoaderFile, ObjectStore, Purpose, Rendered, S3LoaderConfig,
+    StartPosition, render,
 };
 use snowmelt_protocol::badrow::Processor;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex};
+use support::Emulator;
 
 /// Where we do otherwise, and why. The case is still run: it must come out as its reason says.
 const DIFFERENCES: &[(&str, &str)] = &[
@@ -65,7 +71,12 @@ fn every_vector_comes_out_as_written_or_as_a_named_difference() {
     for (case, _) in DIFFERENCES {
         assert!(vectors.iter().any(|vector| vector["id"] == *case), "no vector {case}");
     }
-    println!("{} vectors, {different} of them with a named difference", vectors.len());
+    let stores = STORES.lock().unwrap().take().unwrap();
+    println!(
+        "{} vectors, {different} of them with a named difference, objects in {} stores",
+        vectors.len(),
+        stores.all.len()
+    );
     assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), vectors.len(), failures.join("\n"));
 }
 
@@ -146,14 +157,45 @@ fn resolved(vector: &Value, file: &Value) -> Result<S3LoaderConfig, String> {
 }
 
 fn rendered(config: &S3LoaderConfig, records: &[&[u8]], first: &str, last: &str, now_ms: i64) -> Rendered {
-    let batch = Batch {
-        shard: "shardId-000000000000",
-        first_sequence: first,
-        last_sequence: last,
-        first_arrived_ms: 0,
-        records,
-    };
-    render(&batch, config, now_ms)
+    let batch = Batch { shard: "shardId-000000000000", first_sequence: first, last_sequence: last, records };
+    let rendered = render(&batch, config, now_ms);
+    stored(&rendered);
+    rendered
+}
+
+/// Where objects of the vectors are put: a directory, and an emulator of S3.
+struct Stores {
+    runtime: tokio::runtime::Runtime,
+    all: Vec<Arc<dyn ObjectStore>>,
+    _directory: tempfile::TempDir,
+    _emulator: Option<Emulator>,
+}
+
+static STORES: LazyLock<Mutex<Option<Stores>>> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut all: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(DirectoryStore::open(directory.path()).unwrap())];
+    let emulator = Emulator::start();
+    if let Some(emulator) = &emulator {
+        all.push(Arc::new(runtime.block_on(emulator.bucket("vectors", &S3Options::default()))));
+    }
+    Mutex::new(Some(Stores { runtime, all, _directory: directory, _emulator: emulator }))
+});
+
+/// Every store takes the objects under their keys and gives them back.
+fn stored(rendered: &Rendered) {
+    let stores = STORES.lock().unwrap();
+    let stores = stores.as_ref().unwrap();
+    for store in &stores.all {
+        for object in &rendered.objects {
+            stores.runtime.block_on(async {
+                store.put(&object.key, object.bytes.clone(), object.headers).await.unwrap();
+                assert_eq!(store.get(&object.key).await.unwrap(), object.bytes, "{}", object.key);
+                let listed = store.list(&object.key, None, 1).await.unwrap();
+                assert_eq!(listed[0].key, object.key);
+            });
+        }
+    }
 }
 
 fn key(vector: &Value) -> Outcome {
@@ -381,7 +423,7 @@ fn buffering(vector: &Value) -> Outcome {
             let at = number(&delivery["at_ms"]) as i64;
             if buffer.add(number(&delivery["records"]), number(&delivery["bytes"]), at) {
                 flushed.push(call + 1);
-                buffer.flushed(None, at);
+                buffer.flushed(at);
             }
         }
         return equal(json!(flushed), expect["flush_after_call"].clone());
@@ -402,7 +444,7 @@ fn buffering(vector: &Value) -> Outcome {
         let (at, after) = (number(&chunk["at_ms"]) as i64, number(&chunk["compressed_total_after"]));
         if buffer.add(1, after - total, at) {
             emitted.push(at);
-            buffer.flushed(None, at);
+            buffer.flushed(at);
         }
         total = after;
     }

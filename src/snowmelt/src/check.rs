@@ -1,13 +1,16 @@
 //! `snowmelt check`: what definitions are, without running them.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use snowmelt_collector::CollectorConfig;
 use snowmelt_runtime::Clock;
 
 use crate::cli::CheckArgs;
 use crate::definition::keys::{self, Kind};
-use crate::definition::model::{Definition, Enrich, Limits, Load, LoadSink, Postgres, Purpose, Tables, Target, Work};
+use crate::definition::model::{
+    Definition, Enrich, Limits, Load, LoadSink, ObjectPlace, Objects, Postgres, Purpose, Tables, Target, Work,
+};
 use crate::definition::units::show_bytes;
 use crate::definition::{Originals, Overrides, Plan, load};
 use crate::run::{enriching, settings};
@@ -32,7 +35,7 @@ pub fn check(args: &CheckArgs) -> Outcome {
             Work::Collect(collect) => drop(settings::collector(collect)?),
             Work::Enrich(work) => check_enrich(work)?,
             Work::Registry(registry) => registry.notes.iter().for_each(|note| eprintln!("note: {note}")),
-            Work::Load(_) => {}
+            Work::Load(work) => check_load(work, &definition.file)?,
         }
     }
     print!("{}", describe(&plan));
@@ -44,6 +47,12 @@ fn check_enrich(work: &Enrich) -> Outcome {
     let config = settings::enrich_config(work)?;
     settings::resolver_with(&work.resolver, None, &Clock::system(), config.resolver)?;
     work.enrichments.as_deref().map_or(Ok(()), enriching::check)
+}
+
+/// Mistakes in what a loader is told of its objects.
+fn check_load(work: &Load, file: &Path) -> Outcome {
+    let mut objects = work.sinks.iter().filter(|sink| matches!(sink.target, Target::S3(_)));
+    objects.try_for_each(|sink| settings::s3_loader(sink, file).map(drop))
 }
 
 /// The reference of all keys.
@@ -75,6 +84,7 @@ fn kind(kind: Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::Paths => "paths".to_owned(),
         Kind::Address => "host:port".to_owned(),
+        Kind::Start => "trim_horizon, latest, an instant".to_owned(),
         Kind::Free => "table".to_owned(),
     }
 }
@@ -167,8 +177,16 @@ fn target(sink: &LoadSink) -> String {
         Purpose::Bad => "bad",
     };
     match &sink.target {
-        Target::S3 { prefix, .. } => format!("s3-writer {prefix} ({purpose})"),
+        Target::S3(objects) => format!("s3-packer ─► s3-writer {} ({purpose})", place(objects)),
         Target::Postgres(_) => format!("postgres-writer ({purpose})"),
+    }
+}
+
+/// Where objects go.
+fn place(objects: &Objects) -> String {
+    match &objects.place {
+        ObjectPlace::Directory => objects.path().to_owned(),
+        ObjectPlace::S3(_) => format!("s3://{}", objects.path()),
     }
 }
 
@@ -190,7 +208,14 @@ pub fn memory(definition: &Definition) -> usize {
             let sinks: usize = load
                 .sinks
                 .iter()
-                .map(|sink| 2 * mailbox_bytes.max(sink.batch.max_bytes) + 2 * sink.batch.max_bytes + mailbox_bytes)
+                .map(|sink| match &sink.target {
+                    // Gathered, being packed, and as the lines that are packed; packed twice. Each may exceed its rules by a
+                    // page.
+                    Target::S3(_) => mailbox_bytes + 5 * (sink.batch.max_bytes + load.source.max_bytes),
+                    Target::Postgres { .. } => {
+                        2 * mailbox_bytes.max(sink.batch.max_bytes) + 2 * sink.batch.max_bytes + mailbox_bytes
+                    }
+                })
                 .sum();
             load.source.max_bytes + sinks
         }
@@ -231,8 +256,18 @@ fn needs(plan: &Plan) -> Vec<String> {
         needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
     }
     needs.push(format!("leases and checkpoints in {data}/leases"));
-    if plan.definitions.iter().any(has_objects) {
+    let objects: Vec<&Objects> = plan.definitions.iter().flat_map(objects_of).collect();
+    if objects.iter().any(|objects| matches!(objects.place, ObjectPlace::Directory)) {
         needs.push(format!("objects in {data}/objects"));
+    }
+    for objects in objects {
+        if let ObjectPlace::S3(options) = &objects.place {
+            let at = options.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
+            needs.push(format!(
+                "to write to {}{at} (s3:PutObject, s3:AbortMultipartUpload), with credentials of the AWS SDK's default chain",
+                place(objects)
+            ));
+        }
     }
     if plan.definitions.iter().any(Definition::needs_postgres) {
         needs.push(match &plan.backend.postgres {
@@ -276,8 +311,16 @@ fn collector_needs(config: &CollectorConfig) -> Vec<String> {
     needs
 }
 
-fn has_objects(definition: &Definition) -> bool {
-    matches!(&definition.work, Work::Load(load) if load.sinks.iter().any(|sink| matches!(sink.target, Target::S3 { .. })))
+/// What a definition keeps as objects.
+fn objects_of(definition: &Definition) -> Vec<&Objects> {
+    let Work::Load(load) = &definition.work else { return Vec::new() };
+    load.sinks
+        .iter()
+        .filter_map(|sink| match &sink.target {
+            Target::S3(objects) => Some(objects),
+            Target::Postgres { .. } => None,
+        })
+        .collect()
 }
 
 /// A URL that can be shown.

@@ -33,7 +33,7 @@ pub struct Cli {
 pub enum Command {
     /// Run pipeline definitions in this process.
     #[command(
-        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n  snowmelt run --collector-config config.hocon                     the original's collector, alone\n  snowmelt run pipelines/quickstart.toml --collector-config config.hocon\n  snowmelt run --postgres-config loader.hocon --resolver resolver.json   the original's Postgres loader, alone\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
+        after_help = "Examples:\n  snowmelt run pipelines/quickstart.toml\n  snowmelt run pipelines/quickstart.toml --data-dir /var/lib/snowmelt --set collector.listen=0.0.0.0:80\n  SNOWMELT__BACKEND__FSYNC=false snowmelt run pipelines/quickstart.toml\n  snowmelt run --collector-config config.hocon                     the original's collector, alone\n  snowmelt run --s3-loader-config config.hocon                     an S3 loader of the original's, alone\n  snowmelt run pipelines/quickstart.toml --collector-config config.hocon\n  snowmelt run --postgres-config loader.hocon --resolver resolver.json   the original's Postgres loader, alone\n\nCtrl-C or SIGTERM stops reading, finishes what was read and exits with 0; a second one exits at once.\nExit code 2: a mistake in a definition; 1: trouble of the machine."
     )]
     Run(DefinitionArgs),
     /// Load definitions without running them: draw their actors, state the memory bound, list what they need.
@@ -89,7 +89,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DefinitionArgs {
     /// Definition files.
-    #[arg(required_unless_present_any = ["collector_config", "postgres_config"], value_name = "FILE")]
+    #[arg(required_unless_present_any = ["collector_config", "postgres_config", "s3_loader_config"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Files of the original.
     #[command(flatten)]
@@ -115,6 +115,10 @@ pub struct OriginalArgs {
     /// events and for bad rows.
     #[arg(long, value_name = "FILE")]
     pub postgres_config: Vec<PathBuf>,
+    /// The original's configuration of an S3 loader, of either generation: a definition of its own, named as its lease table. May be
+    /// given several times.
+    #[arg(long, value_name = "FILE")]
+    pub s3_loader_config: Vec<PathBuf>,
     /// The second file of the original's loader, resolver.json: the schema registries.
     #[arg(long, value_name = "FILE", requires = "postgres_config")]
     pub resolver: Option<PathBuf>,
@@ -124,7 +128,7 @@ pub struct OriginalArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Definition files.
-    #[arg(value_name = "FILE", required_unless_present_any = ["keys", "collector_config", "postgres_config"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["keys", "collector_config", "postgres_config", "s3_loader_config"])]
     pub files: Vec<PathBuf>,
     /// Files of the original, as `run` takes them.
     #[command(flatten)]
@@ -153,6 +157,15 @@ pub enum Convert {
         after_help = "Every ${VARIABLE} must be set; the definition has the value that it has now.\n\nExamples:\n  snowmelt convert collector config.hocon > collector.toml\n  INSTANCE_ID=i-1 snowmelt convert collector config.hocon"
     )]
     Collector {
+        /// The original's file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// An S3 loader's configuration, of either generation; keys that do nothing here are told on standard error.
+    #[command(
+        after_help = "Every ${VARIABLE} must be set; the definition has the value that it has now.\n\nExamples:\n  snowmelt convert s3-loader config.hocon > s3-enriched.toml\n  snowmelt run s3-enriched.toml --set sink[0].store=directory      to try it without S3"
+    )]
+    S3Loader {
         /// The original's file.
         #[arg(value_name = "FILE")]
         file: PathBuf,

@@ -51,7 +51,7 @@ impl Who {
         let payload = CollectorPayload {
             schema: text(snowmelt_protocol::payload::SCHEMA),
             ip_address: text("192.0.2.1"),
-            timestamp: 1_700_000_000_000 + i64::from(self.number),
+            timestamp: 1_700_000_000_000 + 100 * i64::from(self.number),
             encoding: text("UTF-8"),
             collector: text("snowmelt-faults"),
             user_agent: text("Mozilla/5.0"),

@@ -12,7 +12,7 @@ use crate::stores::{Call, Storm, Trouble, Weather};
 use crate::world::{Rules, World};
 
 /// The actors, by application and name.
-pub const ROLES: [(&str, &str); 13] = [
+pub const ROLES: [(&str, &str); 14] = [
     ("enrich", "shard-reader"),
     ("enrich", "enricher"),
     ("enrich", "batcher good"),
@@ -20,6 +20,7 @@ pub const ROLES: [(&str, &str); 13] = [
     ("enrich", "checkpointer"),
     ("s3", "shard-reader"),
     ("s3", "batcher"),
+    ("s3", "s3-packer"),
     ("s3", "s3-writer"),
     ("s3", "checkpointer"),
     ("pg", "shard-reader"),

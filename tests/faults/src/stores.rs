@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use snowmelt_leases::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use snowmelt_leases::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 use snowmelt_objects::{Headers, ObjectInfo, ObjectStore, StoreError};
 use snowmelt_streams::{
     Page, Producer, PutEntry, PutOutcome, ReadLimit, SequenceNumber, ShardCursor, ShardId, StartAt, StreamDescription,
@@ -243,7 +243,12 @@ impl LeaseStore for StormyLeases {
         self.inner.renew(lease, now_ms).await
     }
 
-    async fn checkpoint(&self, lease: &mut Lease, position: &Position) -> Result<(), LeaseError> {
+    async fn checkpoint(
+        &self,
+        lease: &mut Lease,
+        position: &Position,
+        pending: Option<&Pending>,
+    ) -> Result<(), LeaseError> {
         let trouble = self.weather.strike(Call::Checkpoint);
         Weather::wait(trouble).await;
         let unavailable =
@@ -252,7 +257,7 @@ impl LeaseStore for StormyLeases {
             Some(Trouble::Unavailable | Trouble::DiskFull) => unavailable(&lease.app),
             Some(Trouble::DoneAndUnavailable) => {
                 // The answer is lost, and with it the lease's new counter.
-                self.inner.checkpoint(&mut lease.clone(), position).await?;
+                self.inner.checkpoint(&mut lease.clone(), position, pending).await?;
                 unavailable(&lease.app)
             }
             Some(Trouble::Lost) => Err(LeaseError::Lost {
@@ -261,7 +266,7 @@ impl LeaseStore for StormyLeases {
                 owner: lease.owner.clone().unwrap_or_default(),
                 now: Some("injected".to_owned()),
             }),
-            _ => self.inner.checkpoint(lease, position).await,
+            _ => self.inner.checkpoint(lease, position, pending).await,
         }
     }
 

@@ -35,6 +35,9 @@ pub const SHARDS: u32 = 2;
 /// All streams, with their shards.
 pub const STREAMS: [(&str, u32); 3] = [("raw", SHARDS), ("enriched", SHARDS), ("bad-1", 1)];
 
+/// Folders of the two sinks of objects: one object a batch; one a second of the collector's time, in larger batches.
+pub const PREFIXES: [&str; 2] = ["enriched", "by-second"];
+
 /// What a world is made with.
 #[derive(Clone)]
 pub struct Rules {
@@ -179,7 +182,7 @@ impl World {
         &self.server
     }
 
-    /// The three applications, as their definitions say.
+    /// The three applications, of which the one for objects has two sinks, as their definitions say.
     ///
     /// # Errors
     /// When a definition is not accepted.
@@ -202,7 +205,13 @@ impl World {
             (
                 "s3",
                 format!(
-                    "{enriched}[[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nprefix = \"bucket/enriched\"\n{limits}"
+                    "{enriched}[[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nprefix = \"bucket/{}\"\n{limits}\n\
+                     [[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nprefix = \"bucket/{}\"\npartition = \"{{ss}}\"\n\
+                     partition_by = \"collector_time\"\nnaming = \"original\"\nmax_bytes = \"1 MiB\"\nmax_records = {}\n\
+                     max_age = \"25ms\"",
+                    PREFIXES[0],
+                    PREFIXES[1],
+                    3 * batch
                 ),
             ),
             ("pg", format!("{enriched}[[sink]]\nkind = \"postgres\"\npurpose = \"enriched\"\n{resolver}\n{limits}")),

@@ -7,6 +7,7 @@ mod definitions;
 mod escalation;
 mod loader;
 mod mistakes;
+mod objects;
 mod original;
 mod outages;
 mod registry;

@@ -8,7 +8,7 @@ use snowmelt_tests::{Ledger, Place, Warehouse, client, eventually, send, send_al
 
 const SETTLE: Duration = Duration::from_secs(15);
 
-fn shop(seed: u64, events: u64) -> Vec<ShopRequest> {
+pub(crate) fn shop(seed: u64, events: u64) -> Vec<ShopRequest> {
     Shop::new(ShopConfig { seed, events, bad_percent: 5.0, ..ShopConfig::default() }).collect()
 }
 
@@ -55,10 +55,10 @@ async fn stopped_with_ctrl_c_and_started_again_it_loses_nothing_and_doubles_noth
 }
 
 /// How often the program is killed: `SNOWMELT_KILLS`, or so often that the test is quick.
-fn kills() -> Result<u64> {
+pub(crate) fn kills(by_default: u64) -> Result<u64> {
     match std::env::var("SNOWMELT_KILLS") {
         Ok(kills) => kills.parse().context("SNOWMELT_KILLS"),
-        Err(_) => Ok(5),
+        Err(_) => Ok(by_default),
     }
 }
 
@@ -74,7 +74,7 @@ async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_
     let mut accepted = Ledger::default();
     let mut everything = Ledger::default();
     let began = Instant::now();
-    let kills = kills()?;
+    let kills = kills(5)?;
     for round in 0..kills {
         let pipeline = place.start(&[]).await.with_context(|| format!("start {round} of seed {seed}"))?;
         let mut trackers = Vec::new();
@@ -115,7 +115,10 @@ async fn killed_at_random_moments_while_it_is_sent_to_it_has_everything_that_it_
 }
 
 /// Sends one after the other, as a tracker does, until one is refused. Gives back what was accepted, and whether one was not.
-async fn send_until_refused(collector_url: String, requests: Vec<ShopRequest>) -> Result<(Vec<ShopRequest>, bool)> {
+pub(crate) async fn send_until_refused(
+    collector_url: String,
+    requests: Vec<ShopRequest>,
+) -> Result<(Vec<ShopRequest>, bool)> {
     let client = client()?;
     for (done, request) in requests.iter().enumerate() {
         if send(&client, &collector_url, request).await.is_err() {

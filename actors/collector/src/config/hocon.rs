@@ -38,7 +38,7 @@ pub enum HoconError {
 }
 
 /// A configuration read from HOCON.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HoconConfig {
     /// The configuration, not yet [checked](CollectorConfig::check).
     pub config: CollectorConfig,

@@ -1,4 +1,4 @@
-//! The overflow over the real client, against moto (see `tests/tools/sqs_server.py`).
+//! The overflow over the real client, against moto (see `tests/tools/aws_server.py`).
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ impl Emulator {
             return None;
         }
         let mut process = Command::new(python)
-            .arg(root.join("tests/tools/sqs_server.py"))
+            .arg(root.join("tests/tools/aws_server.py"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

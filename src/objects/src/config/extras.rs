@@ -19,9 +19,10 @@ pub struct Extras {
     /// Most plain bytes a batch holds in memory (generation 3.x, whose own limit is on compressed bytes).
     #[serde(deserialize_with = "lenient::number")]
     pub max_plain_bytes: u64,
-    /// How long a failing put is tried again (generation 3.x; 2.x has `maxTimeout`), milliseconds or with a unit.
-    #[serde(rename = "putRetryFor", deserialize_with = "lenient::duration_ms")]
-    pub put_retry_for_ms: u64,
+    /// How long a failing put is tried again (generation 3.x; 2.x has `maxTimeout`), milliseconds or with a unit; without end
+    /// when absent.
+    #[serde(rename = "putRetryFor", deserialize_with = "retry_for")]
+    pub put_retry_for_ms: Option<u64>,
 }
 
 impl Default for Extras {
@@ -31,7 +32,7 @@ impl Default for Extras {
             partition_by: PartitionBy::LoadTime,
             compression_level: None,
             max_plain_bytes: 256 << 20,
-            put_retry_for_ms: 10 * 60_000,
+            put_retry_for_ms: None,
         }
     }
 }
@@ -66,6 +67,10 @@ impl Extras {
         }
         Ok(())
     }
+}
+
+fn retry_for<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    lenient::duration_ms(deserializer).map(Some)
 }
 
 fn level<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {

@@ -16,7 +16,9 @@ use crate::bad_rows::BadRowRules;
 use crate::buffering::BufferRules;
 use crate::framing::Framing;
 use crate::keys::KeyPattern;
+use crate::metrics::StatsdTarget;
 use crate::unpack::UnpackRules;
+use std::collections::BTreeMap;
 
 /// Which line of the original's rules holds for keys, grouping and unreadable records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +61,11 @@ impl Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Naming {
-    /// As the line does; a repeat gives another name.
+    /// As the line does. Within one second a UUID follows from the batch, so that a repeat at the same load time gives the
+    /// same name.
     #[default]
     Original,
-    /// Ours: by shard, first and last sequence number, so that a repeat of the same batch overwrites. The arrival of the
-    /// batch's first record stands for the load time, so that date partitions do not move either.
+    /// Ours: by shard, first and last sequence number, without a time.
     Sequence,
 }
 
@@ -101,8 +103,10 @@ pub struct S3LoaderConfig {
     pub bad_rows: BadRowRules,
     /// When a batch is due.
     pub buffer: BufferRules,
-    /// How long a failing put is tried again before the writer fails, milliseconds (spec 5, 12.5).
-    pub put_retry_for_ms: u64,
+    /// How long a failing put is tried again before the writer fails, milliseconds (spec 5, 12.5); without end when absent.
+    pub put_retry_for_ms: Option<u64>,
+    /// Who is told of what was written.
+    pub statsd: Option<StatsdTarget>,
 }
 
 /// Why a configuration was refused.
@@ -193,4 +197,8 @@ impl LoaderFile {
             LoaderFile::V3(file) => file.input.initial_position,
         }
     }
+}
+
+fn pairs(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }

@@ -1,9 +1,10 @@
 //! Files of generation 2.x (spec s3-loader 9.1).
 
-use super::{ConfigError, Extras, Line, Purpose, S3LoaderConfig, StartPosition, lenient};
+use super::{ConfigError, Extras, Line, Purpose, S3LoaderConfig, StartPosition, lenient, pairs};
 use crate::bad_rows::{ARTIFACT, BadRowRules};
 use crate::buffering::BufferRules;
 use crate::keys::{KeyOptions, KeyPattern};
+use crate::metrics::{self, Every, StatsdTarget};
 use serde::Deserialize;
 use snowmelt_protocol::badrow::Processor;
 use std::collections::BTreeMap;
@@ -190,7 +191,14 @@ impl File {
                 record_limit: self.buffer.record_limit,
                 time_limit_ms: i64::try_from(self.buffer.time_limit_ms).unwrap_or(i64::MAX),
             },
-            put_retry_for_ms: s3.max_timeout_ms,
+            put_retry_for_ms: Some(s3.max_timeout_ms),
+            statsd: self.monitoring.metrics.statsd.as_ref().map(|statsd| StatsdTarget {
+                host: statsd.hostname.clone(),
+                port: statsd.port,
+                every: Every::Object,
+                counts_events: purpose == Purpose::EnrichedEvents,
+                format: metrics::Statsd::v2(statsd.prefix.as_deref(), pairs(&statsd.tags)),
+            }),
         })
     }
 }

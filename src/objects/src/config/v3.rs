@@ -1,10 +1,11 @@
 //! Files of generation 3.x (spec s3-loader 9.2), with the program's defaults where its documentation names others.
 
-use super::{ConfigError, Extras, Line, Purpose, S3LoaderConfig, StartPosition, lenient};
+use super::{ConfigError, Extras, Line, Purpose, S3LoaderConfig, StartPosition, lenient, pairs};
 use crate::bad_rows::{ARTIFACT, BadRowRules};
 use crate::buffering::BufferRules;
 use crate::framing::Framing;
 use crate::keys::{KeyOptions, KeyPattern};
+use crate::metrics::{self, Every, StatsdTarget};
 use crate::unpack::UnpackRules;
 use serde::Deserialize;
 use snowmelt_protocol::badrow::Processor;
@@ -371,6 +372,15 @@ impl File {
                 max_plain_bytes: self.snowmelt.max_plain_bytes,
             },
             put_retry_for_ms: self.snowmelt.put_retry_for_ms,
+            statsd: self.monitoring.metrics.statsd.as_ref().and_then(|statsd| {
+                Some(StatsdTarget {
+                    host: statsd.hostname.clone()?,
+                    port: statsd.port,
+                    every: Every::PeriodMs(statsd.period_ms),
+                    counts_events: true,
+                    format: metrics::Statsd::v3(statsd.prefix.as_deref(), pairs(&statsd.tags)),
+                })
+            }),
         })
     }
 }

@@ -57,10 +57,12 @@ pub struct Encoded {
     pub index: Option<Bytes>,
 }
 
-/// Encodes objects one after the other, reusing its compressor and its buffer.
+/// Encodes objects one after the other, reusing its compressor and its buffers: fresh pages of memory cost as much as a
+/// twentieth of the compression. It keeps as much as the largest object took, twice.
 pub struct Encoder {
     writer: Writer,
     plain: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 enum Writer {
@@ -86,7 +88,7 @@ impl Encoder {
             }
             Framing::Lzo => Writer::Lzo(LzoWriter::new()),
         };
-        Encoder { writer, plain: Vec::new() }
+        Encoder { writer, plain: Vec::new(), packed: Vec::new() }
     }
 
     /// Encodes one object from its records. `written_ms` (milliseconds since the epoch) goes into the header of
@@ -96,19 +98,19 @@ impl Encoder {
         match &mut self.writer {
             Writer::Gzip(compressor) => {
                 write_lines(records, &mut self.plain);
-                let mut packed = vec![0; compressor.gzip_compress_bound(self.plain.len())];
+                let packed = at_least(&mut self.packed, compressor.gzip_compress_bound(self.plain.len()));
                 let length = compressor
-                    .gzip_compress(&self.plain, &mut packed)
+                    .gzip_compress(&self.plain, packed)
                     .expect("libdeflate's own bound is always large enough");
-                Encoded { bytes: shrunk(packed, length), index: None }
+                Encoded { bytes: Bytes::copy_from_slice(&packed[..length]), index: None }
             }
             Writer::Zstd(compressor) => {
                 write_lines(records, &mut self.plain);
-                let mut packed = vec![0; zstd::zstd_safe::compress_bound(self.plain.len())];
+                let packed = at_least(&mut self.packed, zstd::zstd_safe::compress_bound(self.plain.len()));
                 let length = compressor
-                    .compress_to_buffer(&self.plain, &mut packed)
+                    .compress_to_buffer(&self.plain, packed)
                     .expect("zstd's own bound is always large enough");
-                Encoded { bytes: shrunk(packed, length), index: None }
+                Encoded { bytes: Bytes::copy_from_slice(&packed[..length]), index: None }
             }
             Writer::Lzo(writer) => {
                 lzo::write_record_blocks(records, &mut self.plain);
@@ -128,11 +130,13 @@ pub fn write_lines<'a>(records: impl Iterator<Item = &'a [u8]> + Clone, out: &mu
     }
 }
 
-/// The first `length` bytes; the pages behind them, never touched, are given back.
-fn shrunk(mut packed: Vec<u8>, length: usize) -> Bytes {
-    packed.truncate(length);
-    packed.shrink_to_fit();
-    packed.into()
+/// A buffer of `length` bytes or more, whatever is in them.
+fn at_least(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+    if buffer.len() < length {
+        // From the system, zeroed already and untouched until it is written to.
+        *buffer = vec![0; length];
+    }
+    buffer
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    Backend, BatchLimits, Collect, Definition, Enrich, Limits, Load, LoadSink, Plan, Postgres, Purpose, Source, Tables,
-    Target, Work,
+    Backend, BatchLimits, Collect, Definition, Enrich, Gather, Limits, Load, LoadSink, Plan, Postgres, Purpose, Source,
+    Start, Tables, Target, Work,
 };
+use super::objects::objects;
 use super::problem::Problem;
 use super::registry::registry;
 use super::units;
@@ -233,10 +234,13 @@ fn source(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem
     if start_at.is_some() && table.get("start").is_some() {
         problems.push(table.problem("start_at", "give start or start_at, not both"));
     }
+    let start = match start_at {
+        Some(Ok(at)) => Start::AtTimestampMs(at.as_millisecond()),
+        _ => table.text("start").as_deref().and_then(units::start).unwrap_or(Start::TrimHorizon),
+    };
     Source {
-        start_at_ms: start_at.and_then(Result::ok).map(jiff::Timestamp::as_millisecond),
         stream: table.given("stream"),
-        latest: table.text("start").as_deref() == Some("latest"),
+        start,
         max_records: table.int("max_records", 1000),
         max_bytes: table.bytes("max_bytes", 2 << 20),
     }
@@ -322,6 +326,11 @@ fn loader(
 
 fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Option<LoadSink> {
     let kind = sink.given("kind");
+    if kind == "s3" {
+        let defaults = BatchLimits { max_bytes: 8 << 20, max_records: 20_000, max_age: Duration::from_secs(1) };
+        let (purpose, batch, gather, objects) = objects(sink, defaults, problems)?;
+        return Some(LoadSink { purpose, batch, gather, target: Target::S3(objects) });
+    }
     let mut need = |name: &str, why: &str| {
         let text = sink.text(name);
         if text.is_none() {
@@ -330,13 +339,8 @@ fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Opt
         text
     };
     let purpose = need("purpose", "what the source holds: raw, enriched or bad");
-    let purpose = match purpose?.as_str() {
-        "raw" => Purpose::Raw,
-        "enriched" => Purpose::Enriched,
-        _ => Purpose::Bad,
-    };
+    let purpose = Purpose::parse(&purpose?);
     let target = match kind.as_str() {
-        "s3" => Target::S3 { prefix: need("prefix", "where objects go")?, partition: sink.text("partition") },
         "postgres" if purpose == Purpose::Raw => {
             problems.push(sink.problem("purpose", "raw payloads have no table; load enriched events or bad rows"));
             return None;
@@ -351,7 +355,8 @@ fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Opt
             return None;
         }
     };
-    Some(LoadSink { purpose, batch: batch(sink, 8 << 20, 20_000, Duration::from_secs(1)), target })
+    let batch = batch(sink, 8 << 20, 20_000, Duration::from_secs(1));
+    Some(LoadSink { purpose, batch, gather: Gather::Limits(batch), target })
 }
 
 fn tables(sink: &Table<'_>, purpose: Purpose, schema: &str, problems: &mut Vec<Problem>) -> Option<Tables> {
@@ -383,7 +388,7 @@ fn tables(sink: &Table<'_>, purpose: Purpose, schema: &str, problems: &mut Vec<P
     })
 }
 
-fn batch(table: &Table<'_>, max_bytes: usize, max_records: usize, max_age: Duration) -> BatchLimits {
+pub(super) fn batch(table: &Table<'_>, max_bytes: usize, max_records: usize, max_age: Duration) -> BatchLimits {
     BatchLimits {
         max_bytes: table.bytes("max_bytes", max_bytes),
         max_records: table.int("max_records", max_records),

@@ -22,6 +22,8 @@ pub enum Kind {
     Paths,
     /// An address to listen on, `host:port`.
     Address,
+    /// Where a shard begins.
+    Start,
     /// Settings checked by whoever owns them.
     Free,
 }
@@ -49,7 +51,7 @@ const fn required(section: &'static str, name: &'static str, kind: Kind, help: &
     Key { section, name, kind, required: true, help }
 }
 
-use Kind::{Address, Bool, Bytes, Choice, Duration, Free, Int, Path, Paths, Text};
+use Kind::{Address, Bool, Bytes, Choice, Duration, Free, Int, Path, Paths, Start, Text};
 
 /// All keys, in the order in which they are explained. `sink` and `stream` are lists of tables (`[[sink]]`).
 pub const KEYS: &[Key] = &[
@@ -121,8 +123,8 @@ pub const KEYS: &[Key] = &[
     key(
         "source",
         "start",
-        Choice(&["trim_horizon", "latest"]),
-        "where a shard without a checkpoint begins (trim_horizon)",
+        Start,
+        "where a shard without a checkpoint begins: trim_horizon, latest, or an instant (trim_horizon)",
     ),
     key(
         "source",
@@ -153,12 +155,57 @@ pub const KEYS: &[Key] = &[
     key("sink", "failed", Text, "kind stream: the stream of failed events (none)"),
     key("sink", "pii", Text, "kind stream: the stream of events about what was pseudonymised (none)"),
     key("sink", "purpose", Choice(&["raw", "enriched", "bad"]), "kinds s3 and postgres: what the source holds"),
-    key("sink", "prefix", Text, "kind s3: where objects go, the first segment is the bucket"),
+    key(
+        "sink",
+        "prefix",
+        Text,
+        "kind s3: where objects go; without `bucket` its first segment is a folder under data_dir's objects",
+    ),
+    key("sink", "bucket", Text, "kind s3: a bucket of S3 (none: a directory)"),
+    key("sink", "store", Choice(&["directory", "s3"]), "kind s3: where buckets are (s3 with `bucket` or `settings`)"),
+    key("sink", "endpoint", Text, "kind s3: another service than AWS's own, http://host:port (none)"),
+    key("sink", "region", Text, "kind s3: the bucket's region (as the AWS SDK finds it)"),
+    key("sink", "path_style", Bool, "kind s3: the bucket stands in the path of a URL (true with `endpoint`)"),
+    key("sink", "storage_class", Text, "kind s3: storage class of objects, such as STANDARD_IA (the bucket's)"),
+    key(
+        "sink",
+        "encryption",
+        Choice(&["AES256", "aws:kms"]),
+        "kind s3: encryption of objects by the server (the bucket's)",
+    ),
+    key("sink", "kms_key", Text, "kind s3: the key of encryption aws:kms (the account's own)"),
     key(
         "sink",
         "partition",
         Text,
         "kind s3: folders made from the time and the schema, e.g. {schema}/{yyyy}/{MM}/{dd}",
+    ),
+    key("sink", "name_prefix", Text, "kind s3: beginning of objects' names (none)"),
+    key(
+        "sink",
+        "naming",
+        Choice(&["sequence", "original"]),
+        "kind s3: names by shard and sequence numbers, or with the time before, as the original (sequence)",
+    ),
+    key(
+        "sink",
+        "partition_by",
+        Choice(&["load_time", "collector_time", "derived_time"]),
+        "kind s3: the time in `partition`; the last two for enriched events (load_time)",
+    ),
+    key("sink", "compression", Choice(&["gzip", "zstd", "lzo"]), "kind s3: how objects are packed (gzip)"),
+    key("sink", "compression_level", Int(1, 19), "kind s3: gzip has 1 to 12, zstd 1 to 19 (6, 3)"),
+    key(
+        "sink",
+        "retry_for",
+        Duration,
+        "kind s3: how long a put that fails is tried again before the shard counts as failed (without end)",
+    ),
+    key(
+        "sink",
+        "settings",
+        Free,
+        "kind s3: the original's configuration of its S3 loader, of either generation, without its input",
     ),
     key("sink", "resolver", Path, "kind postgres: resolver.json, for the tables' columns"),
     key(

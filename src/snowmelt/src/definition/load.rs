@@ -241,6 +241,7 @@ fn scalar(text: &str) -> config::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::model::Start;
 
     fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
         let path = dir.join(name);
@@ -261,7 +262,10 @@ mod tests {
         let overrides = Overrides::new(environment.into_iter(), &sets).unwrap();
         let plan = load(&[root], &Originals::default(), &overrides).unwrap();
         let sources: Vec<_> = plan.definitions.iter().filter_map(|d| d.source()).collect();
-        assert_eq!(sources.iter().map(|s| (s.latest, s.max_records)).collect::<Vec<_>>(), [(true, 1000), (true, 7)]);
+        assert_eq!(
+            sources.iter().map(|s| (s.start, s.max_records)).collect::<Vec<_>>(),
+            [(Start::Latest, 1000), (Start::Latest, 7)]
+        );
         assert_eq!(plan.backend.data_dir, Path::new("/tmp/y"));
     }
 

@@ -110,10 +110,8 @@ pub struct Collect {
 pub struct Source {
     /// The stream.
     pub stream: String,
-    /// Whether a shard without a checkpoint begins with its newest record.
-    pub latest: bool,
-    /// Or with the first record of this time, in milliseconds since the epoch.
-    pub start_at_ms: Option<i64>,
+    /// Where a shard without a checkpoint begins.
+    pub start: Start,
     /// Most records of one read.
     pub max_records: usize,
     /// Most bytes of one read.
@@ -171,6 +169,44 @@ pub struct Load {
     pub bad: String,
 }
 
+/// When a batch of objects is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Gather {
+    /// Whichever limit is reached first.
+    Limits(BatchLimits),
+    /// By the rules of the original's configuration.
+    AsOriginal,
+}
+
+/// What is kept as objects, and where.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    /// The loader's configuration in the original's form.
+    pub loader: serde_json::Value,
+    /// How long a put that fails is tried again, milliseconds; without end when absent, or what `loader` says of it.
+    pub retry_for_ms: Option<u64>,
+    /// Where.
+    pub place: ObjectPlace,
+}
+
+impl Objects {
+    /// Bucket and directory.
+    pub fn path(&self) -> &str {
+        let output = &self.loader["output"];
+        let path = output["good"]["path"].as_str().or(output["s3"]["path"].as_str()).unwrap_or_default();
+        path.trim_start_matches("s3://")
+    }
+}
+
+/// Where objects are kept.
+#[derive(Debug, Clone)]
+pub enum ObjectPlace {
+    /// In a folder of the bucket's name under the data directory.
+    Directory,
+    /// In a bucket of S3.
+    S3(snowmelt_objects::s3::S3Options),
+}
+
 /// What a source holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -182,13 +218,37 @@ pub enum Purpose {
     Bad,
 }
 
+impl Purpose {
+    /// Of the texts that a definition may have.
+    pub(super) fn parse(text: &str) -> Self {
+        match text {
+            "raw" => Self::Raw,
+            "enriched" => Self::Enriched,
+            _ => Self::Bad,
+        }
+    }
+}
+
+/// Where a shard without a checkpoint begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With its oldest record.
+    TrimHorizon,
+    /// With what comes from now on.
+    Latest,
+    /// With the first record that arrived at this time or later, milliseconds since the epoch.
+    AtTimestampMs(i64),
+}
+
 /// One sink of a loader.
 #[derive(Debug, Clone)]
 pub struct LoadSink {
     /// What the source holds.
     pub purpose: Purpose,
-    /// When a batch is written.
+    /// Bounds of a batch.
     pub batch: BatchLimits,
+    /// When a batch of objects is written.
+    pub gather: Gather,
     /// Where.
     pub target: Target,
 }
@@ -207,12 +267,7 @@ impl LoadSink {
 #[derive(Debug, Clone)]
 pub enum Target {
     /// Objects.
-    S3 {
-        /// Bucket and prefix.
-        prefix: String,
-        /// Folders made from time and schema.
-        partition: Option<String>,
-    },
+    S3(Objects),
     /// Tables.
     Postgres(Tables),
 }

@@ -18,7 +18,7 @@ use crate::trouble::{Outcome, Trouble};
 const DEFAULT_STREAMS: [&str; 2] = ["raw", "bad-1"];
 
 /// A `config.hocon` that was read and checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OriginalCollector {
     file: PathBuf,
     read: HoconConfig,
@@ -132,7 +132,7 @@ fn prune(value: &mut Value) {
 }
 
 /// TOML has no null.
-fn to_toml(value: &Value) -> Option<Toml> {
+pub(super) fn to_toml(value: &Value) -> Option<Toml> {
     let table = |members: &Map<String, Value>| {
         members.iter().filter_map(|(name, member)| Some((name.clone(), to_toml(member)?))).collect::<Table>()
     };

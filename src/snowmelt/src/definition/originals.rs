@@ -2,7 +2,7 @@
 
 use super::load::Loaded;
 use super::problem::Problem;
-use super::{OriginalCollector, OriginalPostgres};
+use super::{OriginalCollector, OriginalPostgres, OriginalS3Loader};
 use crate::cli::OriginalArgs;
 use crate::trouble::{Outcome, Trouble};
 
@@ -11,6 +11,7 @@ use crate::trouble::{Outcome, Trouble};
 pub struct Originals {
     collector: Option<OriginalCollector>,
     postgres: Vec<OriginalPostgres>,
+    s3_loaders: Vec<OriginalS3Loader>,
 }
 
 impl Originals {
@@ -22,18 +23,24 @@ impl Originals {
         let collector = args.collector_config.as_deref().map(OriginalCollector::read).transpose()?;
         let resolver = args.resolver.as_deref();
         let postgres = args.postgres_config.iter().map(|file| OriginalPostgres::read(file, resolver));
-        Ok(Self { collector, postgres: postgres.collect::<Outcome<_>>()? })
+        let s3_loaders = args.s3_loader_config.iter().map(|file| OriginalS3Loader::read(file));
+        Ok(Self {
+            collector,
+            postgres: postgres.collect::<Outcome<_>>()?,
+            s3_loaders: s3_loaders.collect::<Outcome<_>>()?,
+        })
     }
 
     /// Whether none was named.
     pub fn is_empty(&self) -> bool {
-        self.collector.is_none() && self.postgres.is_empty()
+        self.collector.is_none() && self.postgres.is_empty() && self.s3_loaders.is_empty()
     }
 
     /// What their writers should know: keys that do nothing here.
     pub fn notes(&self) -> Vec<String> {
         let collector = self.collector.iter().flat_map(OriginalCollector::notes);
-        collector.chain(self.postgres.iter().flat_map(|one| one.notes().to_vec())).collect()
+        let postgres = self.postgres.iter().flat_map(|one| one.notes().to_vec());
+        collector.chain(postgres).chain(self.s3_loaders.iter().flat_map(OriginalS3Loader::notes)).collect()
     }
 
     /// Puts their settings where they go: into the definition that does the same, else into one of their own.
@@ -44,18 +51,30 @@ impl Originals {
         for postgres in &self.postgres {
             take_over_postgres(postgres, loaded, problems);
         }
+        for loader in &self.s3_loaders {
+            let sections = ["name", "source", "sink", "bad"].map(str::to_owned).to_vec();
+            let (path, text, name) = (loader.file().to_owned(), loader.definition(), Some(loader.name().to_owned()));
+            let root = loaded.is_empty();
+            loaded.push(Loaded { path, text, root, name, sections });
+        }
     }
 }
 
 impl From<OriginalCollector> for Originals {
     fn from(collector: OriginalCollector) -> Self {
-        Self { collector: Some(collector), postgres: Vec::new() }
+        Self { collector: Some(collector), ..Self::default() }
+    }
+}
+
+impl From<OriginalS3Loader> for Originals {
+    fn from(loader: OriginalS3Loader) -> Self {
+        Self { s3_loaders: vec![loader], ..Self::default() }
     }
 }
 
 impl From<OriginalPostgres> for Originals {
     fn from(postgres: OriginalPostgres) -> Self {
-        Self { collector: None, postgres: vec![postgres] }
+        Self { postgres: vec![postgres], ..Self::default() }
     }
 }
 

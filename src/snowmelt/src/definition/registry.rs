@@ -128,7 +128,7 @@ fn web_hook(given: &Value) -> Option<WebHook> {
 mod tests {
     use super::*;
     use crate::definition::model::Work;
-    use crate::definition::{Overrides, load};
+    use crate::definition::{Originals, Overrides, load};
     use serde_json::json;
 
     /// The registry of a definition with these lines in its `[iglu]`, beside a `config.hocon`.
@@ -137,7 +137,8 @@ mod tests {
         std::fs::write(folder.path().join("config.hocon"), config).unwrap();
         let file = folder.path().join("iglu.toml");
         std::fs::write(&file, format!("name = \"iglu\"\n[iglu]\n{lines}\n")).unwrap();
-        let plan = load(&[file], None, &Overrides::default()).map_err(|trouble| format!("{trouble:?}"))?;
+        let plan =
+            load(&[file], &Originals::default(), &Overrides::default()).map_err(|trouble| format!("{trouble:?}"))?;
         match plan.definitions.into_iter().next().map(|definition| definition.work) {
             Some(Work::Registry(registry)) => Ok(registry),
             other => Err(format!("{other:?}")),

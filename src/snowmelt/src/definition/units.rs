@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::model::Start;
+
 /// Reads a duration with its unit.
 pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
@@ -31,6 +33,15 @@ pub fn bytes(text: &str) -> Option<usize> {
     };
     let bytes = number * factor;
     (bytes <= 1e15).then_some(bytes as usize)
+}
+
+/// Reads where a shard begins: `trim_horizon`, `latest`, or an instant such as `2026-01-01T00:00:00Z`.
+pub fn start(text: &str) -> Option<Start> {
+    match text {
+        "trim_horizon" => Some(Start::TrimHorizon),
+        "latest" => Some(Start::Latest),
+        _ => text.parse::<jiff::Timestamp>().ok().map(|instant| Start::AtTimestampMs(instant.as_millisecond())),
+    }
 }
 
 /// A number and what follows it.

@@ -89,6 +89,8 @@ fn check_value(file: &Path, key: &Key, dotted: &str, value: &Value, problems: &m
             .is_none_or(|number| number < low || number > high)
             .then(|| format!("has to be a whole number from {low} to {high}")),
         Kind::Choice(choices) => wrong_choice(value, choices),
+        Kind::Start if value.as_str().and_then(units::start).is_some() => None,
+        Kind::Start => wrong_choice(value, &["trim_horizon", "latest"]),
         Kind::Duration => value
             .as_str()
             .and_then(units::duration)

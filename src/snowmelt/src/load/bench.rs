@@ -162,8 +162,7 @@ impl Bench {
         let (_, enrich) = settings::enriching(&model::Enrich {
             source: model::Source {
                 stream: "raw".to_owned(),
-                latest: false,
-                start_at_ms: None,
+                start: model::Start::TrimHorizon,
                 max_records: 1000,
                 max_bytes: 2 << 20,
             },

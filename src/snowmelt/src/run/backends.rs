@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_rt::Arbiter;
 use snowmelt_leases::{EmbeddedLeases, LeaseStore};
+use snowmelt_objects::s3::S3Store;
 use snowmelt_objects::{DirectoryStore, ObjectStore};
 use snowmelt_runtime::Clock;
 use snowmelt_streams::{Durability, EmbeddedStreams, Options, Streams};
@@ -13,7 +14,7 @@ use snowmelt_warehouse::{ClusterOptions, PrivateCluster, Warehouse, WarehouseOpt
 
 use crate::check::without_password;
 use crate::definition::Plan;
-use crate::definition::model::{Definition, Postgres};
+use crate::definition::model::{Definition, LoadSink, ObjectPlace, Objects, Postgres, Target};
 use crate::run::registries::OwnRegistry;
 use crate::running::{Psql, RunFile};
 use crate::trouble::{Outcome, Trouble};
@@ -39,6 +40,18 @@ pub struct Stores {
     pub registry: Option<OwnRegistry>,
     /// Time.
     pub clock: Clock,
+}
+
+impl Stores {
+    /// Opens the bucket of a sink.
+    pub async fn objects(&self, sink: &LoadSink, bucket: &str) -> Outcome<Arc<dyn ObjectStore>> {
+        match &sink.target {
+            Target::S3(Objects { place: ObjectPlace::S3(options), .. }) => {
+                Ok(Arc::new(S3Store::open(bucket, options).await))
+            }
+            Target::S3(_) | Target::Postgres { .. } => (self.bucket)(bucket),
+        }
+    }
 }
 
 /// The open stores.

@@ -29,7 +29,7 @@ pub fn print(plan: &Plan, run: &RunFile) {
         })
         .flatten()
         .filter_map(|sink| match &sink.target {
-            Target::S3 { prefix, .. } => Some(prefix.as_str()),
+            Target::S3(objects) => Some(objects.path()),
             Target::Postgres { .. } => None,
         })
         .collect();

@@ -10,21 +10,22 @@ use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
 use snowmelt_iglu::Resolver;
 use snowmelt_leases::{Lease, Position, ShardInfo};
-use snowmelt_objects::{ObjectStore, S3LoaderConfig};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
 use snowmelt_runtime::fault::FaultHook;
 use snowmelt_runtime::isolate::Care;
-use snowmelt_runtime::{Batch, Failure, Group, GroupBuilder, GroupContext, Ledger, MailboxLimits, Port};
-use snowmelt_s3_writer::S3Writer;
-use snowmelt_shard_reader::{Careful, ReaderOptions, ShardReader};
+use snowmelt_runtime::{Batch, Failure, Group, GroupBuilder, GroupContext, Intents, Ledger, MailboxLimits, Port};
+use snowmelt_shard_reader::{Careful, ReaderOptions, Resume, ShardReader};
 use snowmelt_stream_writer::StreamWriter;
 use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt};
 use snowmelt_supervisor::{GroupSource, ShardPlan};
 use snowmelt_warehouse::ProgressKey;
 
-use crate::definition::model::{BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, Source, Target, Work};
+use crate::definition::model::{
+    BatchLimits, Definition, Enrich as EnrichWork, Limits, Load, Source, Start, Target, Work,
+};
 use crate::run::backends::Stores;
 use crate::run::enriching::{Enriching, Refreshers};
+use crate::run::objects::{ObjectSink, Place};
 use crate::run::{settings, tables};
 use crate::trouble::{Outcome, Trouble};
 
@@ -64,7 +65,7 @@ enum Job {
 
 /// What a loader's sink is made of.
 enum SinkSetup {
-    Objects { store: Arc<dyn ObjectStore>, config: Arc<S3LoaderConfig> },
+    Objects(Box<ObjectSink>),
     Tables { loader: Loader },
 }
 
@@ -88,11 +89,11 @@ impl ShardGroups {
             }
             Work::Load(work) => {
                 let mut sinks = Vec::with_capacity(work.sinks.len());
-                for sink in &work.sinks {
+                for (number, sink) in work.sinks.iter().enumerate() {
                     sinks.push(match &sink.target {
-                        Target::S3 { .. } => {
-                            let config = Arc::new(settings::s3_loader(sink, &definition.file)?);
-                            SinkSetup::Objects { store: (stores.bucket)(config.keys.bucket())?, config }
+                        Target::S3(_) => {
+                            let opened = ObjectSink::open(number + 1, sink, &definition.file, &stores).await?;
+                            SinkSetup::Objects(Box::new(opened))
                         }
                         Target::Postgres(tables) => {
                             SinkSetup::Tables { loader: tables::loader(sink.purpose, tables, &stores).await? }
@@ -139,10 +140,10 @@ impl ShardGroups {
     }
 
     async fn sync(&self) -> Result<Vec<Lease>, Failure> {
-        let initial = match self.source.start_at_ms {
-            Some(at) => Position::AtTimestampMs(at),
-            None if self.source.latest => Position::Latest,
-            None => Position::TrimHorizon,
+        let initial = match self.source.start {
+            Start::TrimHorizon => Position::TrimHorizon,
+            Start::Latest => Position::Latest,
+            Start::AtTimestampMs(at) => Position::AtTimestampMs(at),
         };
         let infos = self.infos().await?;
         self.stores.leases.sync(&self.application, &self.source.stream, &infos, &initial).await.map_err(Failure::error)
@@ -157,7 +158,12 @@ impl ShardGroups {
             .await
             .map_err(Failure::error)?;
         let children = self.infos().await?.into_iter().filter(|info| info.parents.contains(&plan.shard)).collect();
-        let from = start_at(&lease.checkpoint)?;
+        let intents = Intents::after(lease.pending.as_ref().map(|pending| pending.state.as_str()));
+        let from = match (&lease.checkpoint, intents.earliest()) {
+            // What was begun is not to be passed over, though nothing of it was stored.
+            (Position::Latest, Some(first)) => StartAt::At(first.parse().map_err(Failure::error)?),
+            (checkpoint, _) => start_at(checkpoint)?,
+        };
         let cursor = self
             .stores
             .streams
@@ -178,12 +184,21 @@ impl ShardGroups {
         let careful = care.is_some();
         let options = CheckpointOptions { every, ..CheckpointOptions::default() };
         let (store, checkpoints) = (Arc::clone(&self.stores.leases), ledger.clone());
-        builder.worker("checkpointer", move || Checkpointer::new(store, lease, children, checkpoints, options));
+        let declared = intents.clone();
+        builder.worker("checkpointer", move || {
+            Checkpointer::new(store, lease, children, checkpoints, options).with_intents(declared)
+        });
+        let mut resumes = Vec::new();
         let outs = match &self.job {
             Job::Enrich { work, enrich, resolver, .. } => {
                 vec![self.enrich(&mut builder, work, enrich, resolver, careful)]
             }
-            Job::Load { work, sinks } => self.load(&mut builder, work, sinks, careful),
+            Job::Load { work, sinks } => {
+                let (outs, resumed) =
+                    self.load(&mut builder, work, sinks, &intents, careful).await?.into_iter().unzip();
+                resumes = resumed;
+                outs
+            }
         };
         let limit = ReadLimit { records: self.source.max_records, bytes: self.source.max_bytes };
         let options = ReaderOptions { limit, ..ReaderOptions::default() };
@@ -193,6 +208,8 @@ impl ShardGroups {
         });
         builder.worker("shard-reader", move || {
             let reader = ShardReader::new(cursor, options, ledger, outs);
+            let resumes = resumes.into_iter().enumerate();
+            let reader = resumes.fold(reader, |reader, (out, resume)| reader.with_resume(out, resume));
             match careful {
                 Some(careful) => reader.with_care(careful),
                 None => reader,
@@ -242,13 +259,14 @@ impl ShardGroups {
     }
 
     /// reader ► (batcher ► writer) for each sink, and one writer of bad rows for each, so that their orders don't mix.
-    fn load(
+    async fn load(
         &self,
         builder: &mut GroupBuilder,
         work: &Load,
         sinks: &[SinkSetup],
+        intents: &Intents,
         careful: bool,
-    ) -> Vec<Port<Batch<Record>>> {
+    ) -> Result<Vec<(Port<Batch<Record>>, Resume)>, Failure> {
         let mut outs = Vec::new();
         for (number, (sink, setup)) in work.sinks.iter().zip(sinks).enumerate() {
             let suffix = if work.sinks.len() > 1 { format!(" {}", number + 1) } else { String::new() };
@@ -256,9 +274,17 @@ impl ShardGroups {
             // A batch of the batcher has to pass whole.
             let limits = MailboxLimits::new(self.limits.mailbox_bytes.max(2 * sink.batch.max_bytes), 2);
             let writer = match setup {
-                SinkSetup::Objects { store, config } => {
-                    let (store, config) = (Arc::clone(store), Arc::clone(config));
-                    builder.stage(&format!("s3-writer{suffix}"), limits, move || S3Writer::new(store, config, bad))
+                SinkSetup::Objects(objects) => {
+                    let place = Place {
+                        streams: &self.stores.streams,
+                        stream: &self.source.stream,
+                        intents,
+                        mailbox: self.mailbox(),
+                        suffix: &suffix,
+                        careful,
+                    };
+                    outs.push(objects.build(builder, &place, bad).await?);
+                    continue;
                 }
                 SinkSetup::Tables { loader } => {
                     let loader = loader.clone();
@@ -274,9 +300,11 @@ impl ShardGroups {
                 }
             };
             let rules = rules(sink.batch, careful);
-            outs.push(builder.stage(&format!("batcher{suffix}"), self.mailbox(), move || Batcher::new(rules, writer)));
+            let batcher =
+                builder.stage(&format!("batcher{suffix}"), self.mailbox(), move || Batcher::new(rules, writer));
+            outs.push((batcher, Resume::default()));
         }
-        outs
+        Ok(outs)
     }
 
     fn bad_writer(&self, builder: &mut GroupBuilder, suffix: &str, stream: &str) -> Port<Batch<PutEntry>> {

@@ -6,6 +6,7 @@ mod banner;
 mod collectors;
 pub mod enriching;
 pub mod groups;
+mod objects;
 pub mod operator;
 pub mod registries;
 pub mod settings;

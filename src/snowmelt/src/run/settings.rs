@@ -14,7 +14,7 @@ use snowmelt_protocol::badrow::Processor;
 use snowmelt_runtime::Clock;
 use snowmelt_runtime::failure::explain;
 
-use crate::definition::model::{Collect, Enrich as EnrichWork, LoadSink, Purpose, Target};
+use crate::definition::model::{Collect, Enrich as EnrichWork, Gather, LoadSink, Target};
 use crate::run::enriching::{self, Enriching};
 use crate::run::registries::OwnRegistry;
 use crate::trouble::{Outcome, Trouble};
@@ -107,34 +107,18 @@ pub async fn enriching(work: &EnrichWork) -> Outcome<(Enriching, Enrich)> {
     Enriching::open(enrich_config(work)?, work.enrichments.as_deref()).await
 }
 
-/// The rules of a sink's objects, in the layout of the original's generation 2.x, named so that a repeat overwrites.
+/// The rules of a sink's objects. A definition's own keys are those of the original's generation 2.x.
 pub fn s3_loader(sink: &LoadSink, file: &Path) -> Outcome<S3LoaderConfig> {
-    let Target::S3 { prefix, partition } = &sink.target else {
+    let Target::S3(objects) = &sink.target else {
         return Err(Trouble::user(format!("{}: the sink writes no objects", file.display())));
     };
-    let purpose = match sink.purpose {
-        Purpose::Raw => "RAW",
-        Purpose::Enriched => "ENRICHED_EVENTS",
-        Purpose::Bad => "SELF_DESCRIBING",
-    };
-    let mut s3 = json!({ "path": prefix, "compression": "GZIP", "maxTimeout": 600_000 });
-    if let Some(partition) = partition {
-        s3["partitionFormat"] = Value::from(partition.as_str());
-    }
-    // What belongs to reading and buffering is the definition's; the file's own keys for it are not used.
-    let document = json!({
-        "purpose": purpose,
-        "input": { "appName": "", "streamName": "", "position": "TRIM_HORIZON", "maxRecords": 1 },
-        "output": { "s3": s3, "bad": { "streamName": "" } },
-        "buffer": {
-            "byteLimit": sink.batch.max_bytes, "recordLimit": sink.batch.max_records,
-            "timeLimit": sink.batch.max_age.as_millis() as u64,
-        },
-        "snowmelt": { "naming": "sequence" },
-    });
-    LoaderFile::from_value(&document)
+    let config = LoaderFile::from_value(&objects.loader)
         .and_then(|loader| loader.resolve(VERSION))
-        .map_err(|error| Trouble::user(format!("{}: sink: {}", file.display(), explain(&error))))
+        .map_err(|error| Trouble::user(format!("{}: sink: {}", file.display(), explain(&error))))?;
+    Ok(match sink.gather {
+        Gather::Limits(_) => S3LoaderConfig { put_retry_for_ms: objects.retry_for_ms, ..config },
+        Gather::AsOriginal => config,
+    })
 }
 
 /// A collector's configuration: its file, then the keys of the definition over it. Where it listens and writes is the definition's.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::definition::model::{Definition, LoadSink, Purpose, Tables, Work};
+use crate::definition::model::{Definition, LoadSink, Purpose, Start, Tables, Work};
 use crate::definition::{Originals, Overrides, Plan, load};
 
 /// Vectors that are answered differently, and why.
@@ -78,7 +78,7 @@ fn config_vectors() {
                 assert_eq!(json!(connections), expect["threadPoolSize"]);
                 assert_eq!(sink(definition).purpose, Purpose::Bad);
                 let source = definition.source().unwrap();
-                assert!(source.latest);
+                assert_eq!(source.start, Start::Latest);
                 assert_eq!(json!(source.max_records), expect["retrievalMode"]["maxRecords"]);
                 assert_eq!((source.stream.as_str(), bad_stream(definition)), ("enriched", "bad-2"));
             }
@@ -86,7 +86,7 @@ fn config_vectors() {
                 let plan = plan_of(read.unwrap());
                 let at = expect["initialPosition"]["AT_TIMESTAMP"].as_str().unwrap();
                 let at: jiff::Timestamp = at.parse().unwrap();
-                assert_eq!(plan.definitions[0].source().unwrap().start_at_ms, Some(at.as_millisecond()));
+                assert_eq!(plan.definitions[0].source().unwrap().start, Start::AtTimestampMs(at.as_millisecond()));
             }
             "K07" => {
                 let plan = plan_of(read.unwrap());

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use snowmelt_objects::{DirectoryStore, LoaderFile, ObjectStore, S3LoaderConfig};
-use snowmelt_runtime::Ledger;
-use snowmelt_s3_writer::S3Writer;
+use snowmelt_objects::{DirectoryStore, LoaderFile, ObjectStore, PackRatio, S3LoaderConfig};
+use snowmelt_runtime::{Ledger, SinkIntents};
+use snowmelt_s3_writer::{Packer, Puts, Report, S3Writer};
 
 use crate::load::bench::{Bench, mailbox};
 use crate::load::input::Dealer;
@@ -27,7 +27,11 @@ pub async fn build(bench: &mut Bench, pace: Pace, batch: u32) -> Outcome<Rig> {
     };
     let mut builder = bench.group("s3-writer");
     let bad = bench.bad_rows(&mut builder);
-    let port = builder.stage("s3-writer", mailbox(bytes), move || S3Writer::new(store, config, bad));
+    let puts = Puts { store, retry_for: None, report: Report::default() };
+    let (declared, packed) = (SinkIntents::untracked(), SinkIntents::untracked());
+    let writer = builder.stage("s3-writer", mailbox(bytes), move || S3Writer::new(puts, declared, bad));
+    let ratio = PackRatio::default();
+    let port = builder.stage("s3-packer", mailbox(bytes), move || Packer::new(config, packed, ratio, writer));
     let (ledger, mut dealer) = (Ledger::new(), Dealer::new(corpus));
     let generator = feed(pace, ledger.clone(), port, move |count| dealer.records(count));
     Ok(Rig::of_group(builder, Some(ledger), Some(generator)))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use snowmelt_leases::{Lease, LeaseError, LeaseStore, Position, ShardInfo};
+use snowmelt_leases::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 
 use super::Faults;
 use crate::load::pace::Tracker;
@@ -55,6 +55,7 @@ impl LeaseStore for StandInLeases {
                 owner: None,
                 counter: 0,
                 checkpoint: initial.clone(),
+                pending: None,
                 owner_switches: 0,
                 parents: shard.parents.clone(),
                 children: Vec::new(),
@@ -80,8 +81,17 @@ impl LeaseStore for StandInLeases {
         self.write(lease, |_| {}).await
     }
 
-    async fn checkpoint(&self, lease: &mut Lease, position: &Position) -> Result<(), LeaseError> {
-        self.write(lease, |lease| lease.checkpoint = position.clone()).await
+    async fn checkpoint(
+        &self,
+        lease: &mut Lease,
+        position: &Position,
+        pending: Option<&Pending>,
+    ) -> Result<(), LeaseError> {
+        self.write(lease, |lease| {
+            lease.checkpoint = position.clone();
+            lease.pending = pending.cloned();
+        })
+        .await
     }
 
     async fn end_shard(&self, lease: &mut Lease, children: &[ShardInfo]) -> Result<(), LeaseError> {
@@ -136,8 +146,13 @@ impl LeaseStore for Watched {
         self.inner.renew(lease, now_ms).await
     }
 
-    async fn checkpoint(&self, lease: &mut Lease, position: &Position) -> Result<(), LeaseError> {
-        self.inner.checkpoint(lease, position).await?;
+    async fn checkpoint(
+        &self,
+        lease: &mut Lease,
+        position: &Position,
+        pending: Option<&Pending>,
+    ) -> Result<(), LeaseError> {
+        self.inner.checkpoint(lease, position, pending).await?;
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         if let Position::At { sequence, .. } = position
             && let Ok(number) = sequence.parse()

@@ -1,4 +1,4 @@
-"""Amazon SQS for tests: moto, one request at a time, since it loses messages otherwise. Prints its port on 127.0.0.1."""
+"""Amazon SQS and S3 for tests: moto, one request at a time, since it loses messages otherwise. Prints its port on 127.0.0.1."""
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
