@@ -225,22 +225,11 @@ fn collector(table: &Table<'_>) -> Collect {
     }
 }
 
-fn source(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Source {
+fn source(file: &Path, document: &Map<String, Value>) -> Source {
     let table = Table::of(file, document, "source");
-    let start_at = table.text("start_at").map(|text| text.parse::<jiff::Timestamp>());
-    if matches!(start_at, Some(Err(_))) {
-        problems.push(table.problem("start_at", "has to be an instant, such as 2024-03-05T00:00:00Z"));
-    }
-    if start_at.is_some() && table.get("start").is_some() {
-        problems.push(table.problem("start_at", "give start or start_at, not both"));
-    }
-    let start = match start_at {
-        Some(Ok(at)) => Start::AtTimestampMs(at.as_millisecond()),
-        _ => table.text("start").as_deref().and_then(units::start).unwrap_or(Start::TrimHorizon),
-    };
     Source {
         stream: table.given("stream"),
-        start,
+        start: table.text("start").as_deref().and_then(units::start).unwrap_or(Start::TrimHorizon),
         max_records: table.int("max_records", 1000),
         max_bytes: table.bytes("max_bytes", 2 << 20),
     }
@@ -262,7 +251,7 @@ fn enrich(file: &Path, document: &Map<String, Value>, bad: String, problems: &mu
         problems.push(sink.problem("stream", "is missing: the stream of good events"));
         return None;
     };
-    let source = source(file, document, problems);
+    let source = source(file, document);
     let bad_table = Table::of(file, document, "bad");
     let outputs = [
         (sink, "stream", "of good events"),
@@ -320,7 +309,7 @@ fn loader(
         problems.push(Problem::key(file, "sink", "is empty: write at least one [[sink]]"));
     }
     let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, schema, problems)).collect();
-    let source = source(file, document, problems);
+    let source = source(file, document);
     (problems.len() == before).then_some(Load { source, sinks, bad })
 }
 

@@ -126,12 +126,6 @@ pub const KEYS: &[Key] = &[
         Start,
         "where a shard without a checkpoint begins: trim_horizon, latest, or an instant (trim_horizon)",
     ),
-    key(
-        "source",
-        "start_at",
-        Text,
-        "instead of `start` the first record of this time, such as 2024-03-05T00:00:00Z (none)",
-    ),
     key("source", "max_records", Int(1, 10_000), "most records of one read (1000)"),
     key("source", "max_bytes", Bytes, "most bytes of one read (2 MiB)"),
     required("enrich", "resolver", Path, "resolver.json: the schema registries"),

@@ -29,8 +29,7 @@ struct Settings {
     /// `enriched` or `bad`.
     purpose: &'static str,
     stream: String,
-    start: Option<&'static str>,
-    start_at: Option<String>,
+    start: Option<String>,
     max_read: Option<i64>,
     bad: Option<String>,
     database: String,
@@ -92,8 +91,7 @@ impl OriginalPostgres {
         let settings = &self.settings;
         let mut source = Table::new();
         source.insert("stream".to_owned(), settings.stream.as_str().into());
-        insert(&mut source, "start", settings.start);
-        insert(&mut source, "start_at", settings.start_at.as_deref());
+        insert(&mut source, "start", settings.start.as_deref());
         insert(&mut source, "max_records", settings.max_read);
         let mut sink = Table::new();
         sink.insert("kind".to_owned(), "postgres".into());
@@ -180,7 +178,7 @@ impl Reader<'_> {
         }
         let purpose = self.choice("purpose", &["ENRICHED_EVENTS", "JSON"], Some("ENRICHED_EVENTS"));
         let purpose = if purpose == Some("JSON") { "bad" } else { "enriched" };
-        let (start, start_at) = self.position();
+        let start = self.position();
         let bad = self.bad(purpose);
         if let Some("Polling") = self.get("input.retrievalMode").and_then(Value::as_str) {
             self.wrong("input.retrievalMode", "has to be FanOut, or { type = Polling, maxRecords = 10000 }");
@@ -190,7 +188,6 @@ impl Reader<'_> {
             purpose,
             stream: if input == "Kinesis" { self.required("input.streamName") } else { String::new() },
             start,
-            start_at,
             max_read: self.number("input.retrievalMode.maxRecords", 1, 10_000),
             bad,
             database: self.database(),
@@ -201,7 +198,8 @@ impl Reader<'_> {
         }
     }
 
-    fn position(&mut self) -> (Option<&'static str>, Option<String>) {
+    /// Where reading begins, as a definition says it.
+    fn position(&mut self) -> Option<String> {
         const KEY: &str = "input.initialPosition";
         if let Some(at) = self.text("input.initialPosition.AT_TIMESTAMP.timestamp") {
             if at.parse::<jiff::Timestamp>().is_err() {
@@ -210,15 +208,15 @@ impl Reader<'_> {
                     "has to be an instant: 2024-03-05T00:00:00Z",
                 );
             }
-            return (None, Some(at));
+            return Some(at);
         }
         match self.get(KEY) {
-            None => (None, None),
-            Some(Value::String(text)) if text == "TRIM_HORIZON" => (Some("trim_horizon"), None),
-            Some(Value::String(text)) if text == "LATEST" => (Some("latest"), None),
+            None => None,
+            Some(Value::String(text)) if text == "TRIM_HORIZON" => Some("trim_horizon".to_owned()),
+            Some(Value::String(text)) if text == "LATEST" => Some("latest".to_owned()),
             Some(_) => {
                 self.wrong(KEY, "has to be TRIM_HORIZON, LATEST or { AT_TIMESTAMP = { timestamp = \"…\" } }");
-                (None, None)
+                None
             }
         }
     }
