@@ -77,11 +77,11 @@ impl Checkpointer {
             None => self.lease.checkpoint.clone(),
         };
         let sequence = match &position {
-            Position::At { sequence, .. } => Some(sequence.as_str()),
+            Position::At { .. } => Some(position.to_string()),
             _ => None,
         };
         // After the progress was read: a sink that is durable there has said so here before.
-        let declared = self.intents.declared(sequence);
+        let declared = self.intents.declared(sequence.as_deref());
         let pending = declared.beyond.map(|(furthest, state)| Pending { position: Position::at(furthest), state });
         let write = self.store.checkpoint(&mut self.lease, &position, pending.as_ref());
         let written = cx.call(Duration::ZERO, write).await;

@@ -13,6 +13,9 @@ use snowmelt_runtime::{Backoff, Batch, Failure, Ledger, Port, Stage, StageContex
 use snowmelt_streams::{Origin, PutEntry, Record};
 use snowmelt_warehouse::{BadRow, BadRowLoader, BadSink, EventLoader, InputRecord, LoadError, LoadReport, ProgressKey};
 
+/// How long the group's lease has to hold yet when a write begins.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
 /// What the writer loads.
 #[derive(Clone)]
 pub enum Loader {
@@ -65,6 +68,7 @@ impl Stage for PostgresWriter {
             return Ok(());
         };
         loop {
+            cx.check_lease(LEASE_MARGIN)?;
             match cx.outside(self.load(&records, last, cx)).await {
                 Ok(report) => {
                     self.backoff.reset();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ArbiterHandle};
+use snowmelt_leases::Fence;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,7 @@ pub struct GroupBuilder {
     call_timeout: Duration,
     faults: Option<Arc<dyn FaultHook>>,
     ledger: Option<Ledger>,
+    fence: Fence,
 }
 
 impl GroupBuilder {
@@ -80,6 +82,7 @@ impl GroupBuilder {
             call_timeout: CALL_TIMEOUT,
             faults: None,
             ledger: None,
+            fence: Fence::open(),
         }
     }
 
@@ -91,6 +94,11 @@ impl GroupBuilder {
     /// Faults on purpose in the actors added after this.
     pub fn set_faults(&mut self, hook: Arc<dyn FaultHook>) {
         self.faults = Some(hook);
+    }
+
+    /// Until when the group's lease holds, for the actors added after this.
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.fence = fence;
     }
 
     /// The ledger of the group's reader, so that its supervisor can see where it died.
@@ -164,6 +172,7 @@ impl GroupBuilder {
             pause: self.context.pause.clone(),
             call_timeout: self.call_timeout,
             faults: self.faults.clone(),
+            fence: self.fence.clone(),
         };
         (StageContext { inner: Arc::new(inner) }, stats)
     }

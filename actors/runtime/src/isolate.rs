@@ -132,16 +132,30 @@ impl Care {
     }
 }
 
-/// Compares two positions: decimal numbers of any length.
+/// Compares two positions: decimal numbers of any length, with a part behind a colon where records are aggregated.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
-    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+    let number = |a: &str, b: &str| {
+        let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+        a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+    };
+    let parts = |text| str::split_once(text, ':').unwrap_or((text, ""));
+    let ((a, part_a), (b, part_b)) = (parts(a), parts(b));
+    number(a, b).then_with(|| number(part_a, part_b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ack::Ledger;
+
+    #[test]
+    fn positions_are_compared_as_numbers_and_then_by_their_part() {
+        let ascending = ["0", "9", "10", "10:1", "10:9", "10:10", "11", "100:2"];
+        for pair in ascending.windows(2) {
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+        }
+        assert_eq!(compare("007:0", "7"), Ordering::Equal);
+    }
 
     /// Runs groups over records 1..=total, of which some kill, from a checkpoint kept between them, until all is durable.
     fn run(total: u64, page: usize, kills: &[u64]) -> (Vec<u64>, Vec<u64>, u32) {

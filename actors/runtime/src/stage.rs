@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use snowmelt_leases::Fence;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -131,6 +132,7 @@ pub(crate) struct Inner {
     pub pause: Pause,
     pub call_timeout: Duration,
     pub faults: Option<Arc<dyn FaultHook>>,
+    pub fence: Fence,
 }
 
 impl StageContext {
@@ -148,8 +150,26 @@ impl StageContext {
                 pause: Pause::default(),
                 call_timeout: CALL_TIMEOUT,
                 faults: None,
+                fence: Fence::open(),
             }),
         }
+    }
+
+    /// To be asked before a write that others see: an error when the group's lease does not hold for `margin` more, since
+    /// another worker may then be writing the same.
+    ///
+    /// # Errors
+    /// [`Failure::LeaseLost`].
+    pub fn check_lease(&self, margin: Duration) -> Result<(), Failure> {
+        if self.inner.fence.holds_for(margin) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} no longer holds the lease of its shard, or not for {} ms more; nothing was written",
+            self.inner.group,
+            margin.as_millis()
+        );
+        Err(Failure::LeaseLost { message })
     }
 
     /// The pipeline and shard that the actor works for.

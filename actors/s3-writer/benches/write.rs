@@ -198,7 +198,7 @@ async fn run(lines: Vec<Bytes>, max_bytes: usize, round: usize) {
             let mut records = Vec::with_capacity(page.len());
             for line in page {
                 number += 1;
-                let sequence = SequenceNumber { hi: 0, lo: number };
+                let sequence = SequenceNumber::new(0, number);
                 // Copied, as a page of a stream is.
                 let data = Bytes::copy_from_slice(line);
                 records.push(Record { sequence, partition_key: String::new(), data, arrived_ms: 0 });

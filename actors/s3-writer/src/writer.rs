@@ -17,6 +17,9 @@ const SIDE_BY_SIDE: usize = 8;
 /// What a put may take beyond the group's limit for calls: a second for so many bytes.
 const BYTES_A_SECOND: u64 = 1 << 20;
 
+/// How long the group's lease has to hold yet when a write begins.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
 /// How objects are put.
 #[derive(Clone)]
 pub struct Puts {
@@ -66,6 +69,7 @@ impl S3Writer {
         let began = cx.clock().monotonic_ms();
         let patience = Duration::from_secs(object.bytes.len() as u64 / BYTES_A_SECOND);
         loop {
+            cx.check_lease(LEASE_MARGIN)?;
             let put = self.puts.store.put(&object.key, object.bytes.clone(), object.headers);
             let reason = match cx.in_time(patience, put).await {
                 Ok(Ok(())) => {

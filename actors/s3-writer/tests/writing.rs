@@ -120,7 +120,7 @@ impl Rig {
             .iter()
             .zip(first..)
             .map(|(data, lo)| Record {
-                sequence: SequenceNumber { hi: 0, lo },
+                sequence: SequenceNumber::new(0, lo),
                 partition_key: String::new(),
                 data: Bytes::copy_from_slice(data.as_bytes()),
                 arrived_ms: 0,

@@ -25,7 +25,7 @@ impl ShardCursor for Numbers {
         let records: Vec<Record> = (self.0 + 1..=100)
             .take(limit.records)
             .map(|lo| Record {
-                sequence: SequenceNumber { hi: 0, lo },
+                sequence: SequenceNumber::new(0, lo),
                 partition_key: "key".to_owned(),
                 data: format!("record {lo}").into(),
                 arrived_ms: 0,

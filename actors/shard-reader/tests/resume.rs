@@ -17,7 +17,7 @@ use snowmelt_streams::{Page, ReadLimit, Record, SequenceNumber, ShardCursor, Str
 struct Numbers(u128);
 
 const fn sequence(lo: u128) -> SequenceNumber {
-    SequenceNumber { hi: 0, lo }
+    SequenceNumber::new(0, lo)
 }
 
 #[async_trait]

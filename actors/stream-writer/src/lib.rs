@@ -11,6 +11,9 @@ use async_trait::async_trait;
 use snowmelt_runtime::{Backoff, Batch, Failure, Stage, StageContext};
 use snowmelt_streams::{Producer, PutEntry, PutOutcome, StreamError, Streams};
 
+/// How long the group's lease has to hold yet when a write begins.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
 /// Most records of one call (Kinesis: 500).
 const MAX_RECORDS: usize = 500;
 /// Most bytes of one call (Kinesis: 5 MiB with keys; some room is left).
@@ -35,6 +38,7 @@ impl StreamWriter {
     /// Puts one chunk until every entry is stored.
     async fn put(&mut self, mut chunk: Vec<PutEntry>, cx: &StageContext) -> Result<(), Failure> {
         loop {
+            cx.check_lease(LEASE_MARGIN)?;
             // Payloads are shared bytes: a copy for a possible retry costs no copy of the data.
             let put = self.streams.put(&self.stream, chunk.clone(), Some(&self.producer));
             let reason = match cx.call(Duration::ZERO, put).await {

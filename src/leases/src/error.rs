@@ -63,6 +63,12 @@ pub enum LeaseError {
         /// What failed.
         reason: String,
     },
+    /// The stream does not say which shards it has. It may later.
+    #[error("the stream's shards could not be listed: {reason}")]
+    Unlisted {
+        /// What failed.
+        reason: String,
+    },
     /// Another process has the data directory.
     #[error("data directory {directory} is in use by {holder}")]
     Locked {
@@ -86,6 +92,6 @@ pub enum LeaseError {
 impl LeaseError {
     /// Whether the same request may succeed later.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Held { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unlisted { .. } | Self::Held { .. })
     }
 }

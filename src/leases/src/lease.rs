@@ -48,6 +48,8 @@ pub struct Lease {
     pub children: Vec<String>,
     /// First and last hash key.
     pub range: Option<(u128, u128)>,
+    /// Which period of ownership this is, where a process may have several of one lease; never stored.
+    pub epoch: u64,
 }
 
 impl Lease {

@@ -7,6 +7,7 @@
 
 mod embedded;
 mod error;
+mod fence;
 mod lease;
 mod position;
 mod store;
@@ -14,6 +15,7 @@ mod table;
 
 pub use embedded::EmbeddedLeases;
 pub use error::LeaseError;
+pub use fence::Fence;
 pub use lease::{Lease, Pending, ShardInfo};
 pub use position::{ParsePositionError, Position};
-pub use store::LeaseStore;
+pub use store::{Application, LeaseStore, ListShards};

@@ -35,9 +35,14 @@ pub struct ParsePositionError(pub String);
 const MAX_DIGITS: usize = 129;
 
 impl Position {
-    /// The position of a whole record.
+    /// The position of a record, from its sequence number's text: `4711`, or `4711:3` for a user record in an aggregated one.
     pub fn at(sequence: impl fmt::Display) -> Self {
-        Self::At { sequence: sequence.to_string(), sub_sequence: 0 }
+        let text = sequence.to_string();
+        let part = text.split_once(':').and_then(|(digits, part)| Some((digits.to_owned(), part.parse().ok()?)));
+        match part {
+            Some((sequence, sub_sequence)) => Self::At { sequence, sub_sequence },
+            None => Self::At { sequence: text, sub_sequence: 0 },
+        }
     }
 
     /// The two stored attributes: the `checkpoint` word or number, and the sub-sequence (0 beside a word).
@@ -109,7 +114,7 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtTimestampMs(at) => write!(f, "AT_TIMESTAMP({at})"),
-            Self::At { sequence, sub_sequence } if *sub_sequence > 0 => write!(f, "{sequence}/{sub_sequence}"),
+            Self::At { sequence, sub_sequence } if *sub_sequence > 0 => write!(f, "{sequence}:{sub_sequence}"),
             other => f.write_str(other.text().0),
         }
     }
@@ -142,6 +147,8 @@ mod tests {
             }
         }
         assert_eq!(at("007", 2), at("7", 2));
+        assert_eq!((Position::at("7:2"), Position::at("7")), (at("7", 2), at("7", 0)));
+        assert_eq!(Position::at("7:2").to_string(), "7:2");
     }
 
     #[test]

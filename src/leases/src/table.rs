@@ -59,6 +59,7 @@ impl Row {
             parents: self.parents.clone(),
             children: self.children.clone(),
             range: self.range,
+            epoch: 0,
         }
     }
 }

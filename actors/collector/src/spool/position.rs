@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn number(lo: u128) -> SequenceNumber {
-        SequenceNumber { hi: 1 << 57, lo }
+        SequenceNumber::new(1 << 57, lo)
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub fn start(enrichments: Enrichments, resolver: Arc<Resolver>, batches: Vec<Vec
     let mut lo = 0;
     let mut record = |data: Vec<u8>| {
         lo += 1;
-        let sequence = SequenceNumber { hi: 0, lo };
+        let sequence = SequenceNumber::new(0, lo);
         Record { sequence, partition_key: "k".to_owned(), data: data.into(), arrived_ms: 0 }
     };
     let batches = batches.into_iter().map(|batch| batch.into_iter().map(&mut record).collect()).collect();

@@ -9,6 +9,7 @@ use crate::config::{ConfigError, Line, Purpose};
 use crate::schema::Schema;
 use crate::store::check_key;
 use jiff::civil::DateTime;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use template::{Template, TemplateError};
 use uuid::Uuid;
@@ -182,11 +183,16 @@ fn write_name(name: FileName<'_>, file_ms: i64, out: &mut String) {
     let (year, month, day) = (date.year(), date.month(), date.day());
     let time = format_args!("{year:04}-{month:02}-{day:02}-{:02}{:02}{:02}", date.hour(), date.minute(), date.second());
     match name {
-        FileName::Range { first, last } => write!(out, "{time}-{first}-{last}"),
+        FileName::Range { first, last } => write!(out, "{time}-{}-{}", plain(first), plain(last)),
         FileName::Unique(uuid) => write!(out, "{time}-{uuid}"),
-        FileName::Shard { shard, first, last } => write!(out, "{shard}-{first}-{last}"),
+        FileName::Shard { shard, first, last } => write!(out, "{shard}-{}-{}", plain(first), plain(last)),
     }
     .expect("writing to a string cannot fail");
+}
+
+/// A sequence number as a name may have it: a colon, before the part of an aggregated record, has to be escaped in many places.
+fn plain(sequence: &str) -> Cow<'_, str> {
+    if sequence.contains(':') { Cow::Owned(sequence.replace(':', ".")) } else { Cow::Borrowed(sequence) }
 }
 
 /// The UTC date and time of a moment.

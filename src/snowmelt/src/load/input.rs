@@ -79,7 +79,7 @@ impl Dealer {
         for _ in 0..count {
             let Some((number, (key, data))) = self.next() else { break };
             bytes += key.len() + data.len();
-            let sequence = SequenceNumber { hi: 0, lo: u128::from(number) };
+            let sequence = SequenceNumber::new(0, u128::from(number));
             records.push(Record { sequence, partition_key: key.clone(), data: data.clone(), arrived_ms });
         }
         (records, bytes)

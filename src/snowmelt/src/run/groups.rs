@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use snowmelt_batcher::{BatchRules, Batcher};
 use snowmelt_checkpointer::{CheckpointOptions, Checkpointer};
 use snowmelt_enricher::{Current, Enricher, Outlets, Probe};
 use snowmelt_iglu::Resolver;
-use snowmelt_leases::{Lease, Position, ShardInfo};
+use snowmelt_leases::{Application, LeaseError, ListShards, Position, ShardInfo};
 use snowmelt_postgres_writer::{Loader, PostgresWriter};
+use snowmelt_runtime::failure::explain;
 use snowmelt_runtime::fault::FaultHook;
 use snowmelt_runtime::isolate::Care;
 use snowmelt_runtime::{Batch, Failure, Group, GroupBuilder, GroupContext, Intents, Ledger, MailboxLimits, Port};
 use snowmelt_shard_reader::{Careful, ReaderOptions, Resume, ShardReader};
 use snowmelt_stream_writer::StreamWriter;
-use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt};
+use snowmelt_streams::{Producer, PutEntry, ReadLimit, Record, ShardId, StartAt, Streams};
 use snowmelt_supervisor::{GroupSource, ShardPlan};
 use snowmelt_warehouse::ProgressKey;
 
@@ -48,8 +50,7 @@ impl Default for Tuning {
 
 /// Builds the groups of one definition.
 pub struct ShardGroups {
-    application: String,
-    owner: String,
+    application: Application,
     source: Source,
     limits: Limits,
     job: Job,
@@ -106,15 +107,20 @@ impl ShardGroups {
                 return Err(Trouble::user(format!("{} reads no stream", definition.name)));
             }
         };
-        Ok(Self {
-            application: definition.name,
+        let initial = match source.start {
+            Start::TrimHorizon => Position::TrimHorizon,
+            Start::Latest => Position::Latest,
+            Start::AtTimestampMs(at) => Position::AtTimestampMs(at),
+        };
+        let listed = Listed { streams: Arc::clone(&stores.streams), stream: source.stream.clone() };
+        let application = Application {
+            name: definition.name,
+            stream: source.stream.clone(),
             owner: settings::owner(),
-            source,
-            limits: definition.limits,
-            job,
-            stores,
-            tuning,
-        })
+            initial,
+            shards: Box::new(listed),
+        };
+        Ok(Self { application, source, limits: definition.limits, job, stores, tuning })
     }
 
     fn mailbox(&self) -> MailboxLimits {
@@ -122,31 +128,7 @@ impl ShardGroups {
     }
 
     fn producer(&self, shard: &str) -> Producer {
-        Producer(format!("{}/{}/{shard}", self.application, self.source.stream))
-    }
-
-    async fn infos(&self) -> Result<Vec<ShardInfo>, Failure> {
-        let description = self.stores.streams.describe(&self.source.stream).await.map_err(Failure::error)?;
-        Ok(description
-            .shards
-            .into_iter()
-            .map(|shard| ShardInfo {
-                id: shard.id.to_string(),
-                parents: shard.parents.iter().map(ToString::to_string).collect(),
-                range: Some((shard.range.start, shard.range.end)),
-                closed: shard.closed,
-            })
-            .collect())
-    }
-
-    async fn sync(&self) -> Result<Vec<Lease>, Failure> {
-        let initial = match self.source.start {
-            Start::TrimHorizon => Position::TrimHorizon,
-            Start::Latest => Position::Latest,
-            Start::AtTimestampMs(at) => Position::AtTimestampMs(at),
-        };
-        let infos = self.infos().await?;
-        self.stores.leases.sync(&self.application, &self.source.stream, &infos, &initial).await.map_err(Failure::error)
+        Producer(format!("{}/{}/{shard}", self.application.name, self.source.stream))
     }
 
     async fn start(&self, plan: &ShardPlan, context: GroupContext, care: Option<Care>) -> Result<Group, Failure> {
@@ -154,10 +136,11 @@ impl ShardGroups {
         let lease = self
             .stores
             .leases
-            .acquire(&self.application, &plan.shard, &self.owner, now_ms)
+            .acquire(&self.application.name, &plan.shard, &self.application.owner, now_ms)
             .await
             .map_err(Failure::error)?;
-        let children = self.infos().await?.into_iter().filter(|info| info.parents.contains(&plan.shard)).collect();
+        let shards = self.application.shards.shards().await.map_err(Failure::error)?;
+        let children = shards.into_iter().filter(|info| info.parents.contains(&plan.shard)).collect();
         let intents = Intents::after(lease.pending.as_ref().map(|pending| pending.state.as_str()));
         let from = match (&lease.checkpoint, intents.earliest()) {
             // What was begun is not to be passed over, though nothing of it was stored.
@@ -176,6 +159,7 @@ impl ShardGroups {
         let mut builder = GroupBuilder::new(context);
         builder.set_ledger(ledger.clone());
         builder.set_call_timeout(self.tuning.call_timeout);
+        builder.set_fence(self.stores.leases.fence(&lease));
         if let Some(faults) = &self.tuning.faults {
             builder.set_faults(Arc::clone(faults));
         }
@@ -290,7 +274,7 @@ impl ShardGroups {
                     let loader = loader.clone();
                     let shard = builder.context().id.shard.clone();
                     let progress = ProgressKey {
-                        application: self.application.clone(),
+                        application: self.application.name.clone(),
                         stream: self.source.stream.clone(),
                         shard,
                     };
@@ -315,6 +299,29 @@ impl ShardGroups {
         builder.stage(&format!("stream-writer bad{suffix}"), self.mailbox(), move || {
             StreamWriter::new(streams, stream, producer)
         })
+    }
+}
+
+/// A stream's shards, as the lease table wants to know them.
+struct Listed {
+    streams: Arc<dyn Streams>,
+    stream: String,
+}
+
+#[async_trait]
+impl ListShards for Listed {
+    async fn shards(&self) -> Result<Vec<ShardInfo>, LeaseError> {
+        let described = self.streams.describe(&self.stream).await;
+        let description = described.map_err(|error| LeaseError::Unlisted { reason: explain(&error) })?;
+        let shards = description.shards.into_iter();
+        Ok(shards
+            .map(|shard| ShardInfo {
+                id: shard.id.to_string(),
+                parents: shard.parents.iter().map(ToString::to_string).collect(),
+                range: Some((shard.range.start, shard.range.end)),
+                closed: shard.closed,
+            })
+            .collect())
     }
 }
 
@@ -348,7 +355,7 @@ fn start_at(checkpoint: &Position) -> Result<StartAt, Failure> {
         Position::TrimHorizon => StartAt::TrimHorizon,
         Position::Latest => StartAt::Latest,
         Position::AtTimestampMs(at) => StartAt::AtTimestampMs(*at),
-        Position::At { sequence, .. } => StartAt::After(sequence.parse().map_err(Failure::error)?),
+        Position::At { .. } => StartAt::After(checkpoint.to_string().parse().map_err(Failure::error)?),
         Position::ShardEnd => return Err(Failure::message("the shard was read to its end")),
     })
 }
@@ -356,13 +363,8 @@ fn start_at(checkpoint: &Position) -> Result<StartAt, Failure> {
 impl GroupSource for ShardGroups {
     fn discover(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<ShardPlan>, Failure>> {
         async move {
-            let leases = self.sync().await?;
-            let ended = |shard: &str| leases.iter().find(|lease| lease.shard == shard).is_none_or(Lease::is_ended);
-            Ok(leases
-                .iter()
-                .filter(|lease| !lease.is_ended() && lease.parents.iter().all(|parent| ended(parent)))
-                .map(|lease| ShardPlan { shard: lease.shard.clone() })
-                .collect())
+            let leases = self.stores.leases.claim(&self.application).await.map_err(Failure::error)?;
+            Ok(leases.into_iter().map(|lease| ShardPlan { shard: lease.shard }).collect())
         }
         .boxed()
     }
@@ -386,7 +388,7 @@ impl GroupSource for ShardGroups {
     fn is_ended(self: Arc<Self>, plan: &ShardPlan) -> BoxFuture<'static, Result<bool, Failure>> {
         let shard = plan.shard.clone();
         async move {
-            let leases = self.stores.leases.list(&self.application).await.map_err(Failure::error)?;
+            let leases = self.stores.leases.list(&self.application.name).await.map_err(Failure::error)?;
             Ok(leases.iter().any(|lease| lease.shard == shard && lease.is_ended()))
         }
         .boxed()

@@ -28,7 +28,7 @@ const ORIGIN: usize = 28;
 /// The sequence number of record `number` of the stream's shard `shard`. Like those of Kinesis it has 56 digits and
 /// begins with 49; a child's are above its parents' since its index is.
 pub(crate) fn sequence_of(shard: u64, number: u64) -> SequenceNumber {
-    SequenceNumber { hi: (1 << 57) | shard, lo: u128::from(number) }
+    SequenceNumber::new((1 << 57) | shard, u128::from(number))
 }
 
 /// A frame's header.
@@ -97,7 +97,7 @@ pub(crate) fn producer<'a>(header: &Header, frame: &'a [u8]) -> Option<(&'a str,
     let hi = u64::from_le_bytes(origin[..8].try_into().ok()?);
     let lo = u128::from_le_bytes(origin[8..24].try_into().ok()?);
     let index = u32::from_le_bytes(origin[24..].try_into().ok()?);
-    Some((name, Origin { sequence: SequenceNumber { hi, lo }, index }))
+    Some((name, Origin { sequence: SequenceNumber::new(hi, lo), index }))
 }
 
 /// Writes one frame to the end of a buffer.
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     fn two_frames() -> Vec<u8> {
-        let origin = Origin { sequence: SequenceNumber { hi: 1, lo: 2 }, index: 3 };
+        let origin = Origin { sequence: SequenceNumber::new(1, 2), index: 3 };
         let mut buffer = Vec::new();
         let mut builder = Builder::new(&mut buffer, 64, 10, 1000, "p");
         assert_eq!(builder.push("k", b"one", Some(origin)), 10);
@@ -291,7 +291,7 @@ mod tests {
         let buffer = two_frames();
         let header = check(&buffer).unwrap();
         assert_eq!((header.first, header.end(), header.write_start, header.arrived_ms), (10, 12, 64, 1000));
-        let origin = Origin { sequence: SequenceNumber { hi: 1, lo: 2 }, index: 3 };
+        let origin = Origin { sequence: SequenceNumber::new(1, 2), index: 3 };
         assert_eq!(producer(&header, &buffer), Some(("p", origin)));
         let mut frames = Frames::new(7, Bytes::from(buffer));
         assert_eq!(frames.next_len(), Some(4));

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn origin(lo: u128, index: u32) -> Origin {
-        Origin { sequence: SequenceNumber { hi: 0, lo }, index }
+        Origin { sequence: SequenceNumber::new(0, lo), index }
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl LeaseStore for StandInLeases {
                 parents: shard.parents.clone(),
                 children: Vec::new(),
                 range: shard.range,
+                epoch: 0,
             });
         }
         Ok(leases.values().cloned().collect())

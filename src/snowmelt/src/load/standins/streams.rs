@@ -71,7 +71,7 @@ impl Streams for StandInStreams {
         let first = self.stored.fetch_add(taken as u64, Ordering::Relaxed) + 1;
         let stored = (0..taken as u64).map(|index| PutOutcome::Stored {
             shard: shard.clone(),
-            sequence: SequenceNumber { hi: 0, lo: u128::from(first + index) },
+            sequence: SequenceNumber::new(0, u128::from(first + index)),
         });
         let refused = || PutOutcome::Rejected { reason: Refusal::Throttled.to_string(), retriable: true };
         let rest = entries.len().saturating_sub(taken);

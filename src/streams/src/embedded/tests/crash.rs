@@ -40,7 +40,7 @@ async fn puts(directory: &Path, count: u64, producer: Option<&Producer>) -> Vec<
     streams.create("s", 1, DAY).await.unwrap();
     let mut lengths = Vec::new();
     for n in 0..count {
-        let origin = Some(Origin { sequence: SequenceNumber { hi: 0, lo: u128::from(n) }, index: 0 });
+        let origin = Some(Origin { sequence: SequenceNumber::new(0, u128::from(n)), index: 0 });
         let entries = vec![PutEntry { origin, ..entry("k", &n.to_string()) }];
         streams.put("s", entries, producer).await.unwrap();
         lengths.push(fs::metadata(&segments(directory)[0]).unwrap().len());
@@ -74,7 +74,7 @@ async fn a_write_cut_at_any_byte_goes_and_all_before_it_stays() {
             assert!(read.len() <= kept + usize::from(tail.is_some()), "cut {cut} {tail:?}");
             // What was kept is known to be stored, what went is not.
             let repeated = |n: usize| {
-                let origin = Some(Origin { sequence: SequenceNumber { hi: 0, lo: n as u128 }, index: 0 });
+                let origin = Some(Origin { sequence: SequenceNumber::new(0, n as u128), index: 0 });
                 PutEntry { origin, ..entry("k", &n.to_string()) }
             };
             let outcomes = streams.put("s", (0..4).map(repeated).collect(), Some(&producer)).await.unwrap();

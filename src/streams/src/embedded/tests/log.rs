@@ -125,7 +125,7 @@ async fn cursors_begin_where_they_are_told() {
         ] {
             assert_eq!(read_from(&streams, &shard(0), from).await, all[expected..], "{from:?}");
         }
-        let wrong = streams.open("s", &shard(0), &StartAt::At(SequenceNumber { hi: 1, lo: 1 })).await;
+        let wrong = streams.open("s", &shard(0), &StartAt::At(SequenceNumber::new(1, 1))).await;
         assert!(matches!(wrong.err(), Some(StreamError::Invalid { .. })));
     }
 }
@@ -284,7 +284,7 @@ async fn repeated_puts_of_a_producer_are_stored_once_over_restart_and_split() {
     let producer = Producer("enrich/raw/0".to_owned());
     let entries: Vec<_> = (0..40u32)
         .map(|n| PutEntry {
-            origin: Some(Origin { sequence: SequenceNumber { hi: 0, lo: u128::from(n / 2) }, index: n % 2 }),
+            origin: Some(Origin { sequence: SequenceNumber::new(0, u128::from(n / 2)), index: n % 2 }),
             ..entry(&format!("k{n}"), &n.to_string())
         })
         .collect();
@@ -442,7 +442,7 @@ async fn trimming_makes_room_and_takes_nothing_above_the_mark() {
         let left = streams.held_bytes("s").unwrap();
         assert!(left < 40_000 && left == file_bytes(directory.path(), 2), "round {round}: {left}");
     }
-    let wrong = streams.trim("s", &shard(0), &SequenceNumber { hi: 1, lo: 1 }).await;
+    let wrong = streams.trim("s", &shard(0), &SequenceNumber::new(1, 1)).await;
     assert!(matches!(wrong, Err(StreamError::Invalid { .. })));
     assert!(matches!(streams.trim("s", &shard(7), &SequenceNumber::MIN).await, Err(StreamError::ShardNotFound { .. })));
 }
@@ -475,7 +475,7 @@ async fn a_full_disk_is_answered_as_retriable_and_later_puts_succeed() {
         let streams = EmbeddedStreams::open(directory.path(), Options { durability, ..options() }).unwrap();
         let producer = Producer("p".to_owned());
         let lo = u128::from(durability == Durability::OsCache);
-        let origin = Some(Origin { sequence: SequenceNumber { hi: 0, lo }, index: 0 });
+        let origin = Some(Origin { sequence: SequenceNumber::new(0, lo), index: 0 });
         let entries = vec![PutEntry { origin, ..entry("k", "once") }];
         let mut kinds = vec![&faults.full_disk];
         if durability == Durability::Fsync {

@@ -1,0 +1,2 @@
+//! Leases in DynamoDB, in the Kinesis Client Library's layout.
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! Kinesis as the pipeline's streams.
+#![deny(missing_docs)]
