@@ -249,6 +249,7 @@ impl World {
                 Arc::new(StormyObjects { inner: Arc::clone(&self.objects) as _, weather: self.weather.clone() });
             let bucket: OpenBucket = Arc::new(move |_| Ok(Arc::clone(&objects)));
             let stores = Stores {
+                owner: "faults".to_owned(),
                 streams: Arc::new(StormyStreams {
                     inner: Arc::clone(&self.streams) as _,
                     weather: self.weather.clone(),
