@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use snowmelt_leases::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
+use snowmelt_leases::{Application, Fence, Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 use snowmelt_objects::{Headers, ObjectInfo, ObjectStore, StoreError};
 use snowmelt_streams::{
     Page, Producer, PutEntry, PutOutcome, ReadLimit, SequenceNumber, ShardCursor, ShardId, StartAt, StreamDescription,
@@ -226,6 +226,18 @@ impl LeaseStore for StormyLeases {
 
     async fn list(&self, app: &str) -> Result<Vec<Lease>, LeaseError> {
         self.inner.list(app).await
+    }
+
+    async fn claim(&self, app: &Application) -> Result<Vec<Lease>, LeaseError> {
+        self.inner.claim(app).await
+    }
+
+    fn fence(&self, lease: &Lease) -> Fence {
+        self.inner.fence(lease)
+    }
+
+    async fn leave(&self, app: &str) -> Result<(), LeaseError> {
+        self.inner.leave(app).await
     }
 
     async fn acquire(&self, app: &str, shard: &str, owner: &str, now_ms: i64) -> Result<Lease, LeaseError> {
