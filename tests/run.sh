@@ -34,6 +34,8 @@ install "${packages[@]}"
 install_python_tools
 install_node_tools
 install_jars dynamodb-local
+build_kcl kcl2
+build_kcl kcl3
 if ! cmp -s tests/tools/dbt-requirements.txt .tools/dbt/installed.txt; then
   echo 'installing into .tools/dbt: dbt for PostgreSQL'
   python3 -m venv --clear .tools/dbt

@@ -46,6 +46,18 @@ install_jars() { # name
   cp "$list" "$into/installed.sha256"
 }
 
+# A worker of the Kinesis Client Library, for tests beside ours: kcl2 or kcl3. Compiled again only when its sources or jars change.
+build_kcl() { # name
+  install_jars "$1"
+  local into=.tools/$1/classes sum
+  sum=$(cat "tests/tools/java/$1.sha256" tests/kcl/src/*.java "tests/kcl/$1"/*.java | sha256sum)
+  [ "$sum" = "$(cat "$into/sources.sha256" 2>/dev/null)" ] && return
+  have_javac || missing 'javac 17' 'apt-get install openjdk-17-jdk-headless'
+  rm -rf "$into"
+  javac -Xlint:all,-processing,-classfile --release 17 -proc:none -cp ".tools/$1/lib/*" -d "$into" tests/kcl/src/*.java "tests/kcl/$1"/*.java
+  echo "$sum" >"$into/sources.sha256"
+}
+
 install_emulators() {
   install_python_tools
   install_node_tools
