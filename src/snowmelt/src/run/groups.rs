@@ -118,7 +118,7 @@ impl ShardGroups {
             stream: source.stream.clone(),
             owner: stores.owner.clone(),
             initial,
-            shards: Box::new(listed),
+            shards: Arc::new(listed),
         };
         Ok(Self { application, source, limits: definition.limits, job, stores, tuning })
     }
