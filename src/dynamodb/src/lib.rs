@@ -22,6 +22,7 @@ mod options;
 mod plan;
 mod renewer;
 mod round;
+mod setup;
 mod store;
 mod sync;
 

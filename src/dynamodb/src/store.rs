@@ -80,6 +80,11 @@ impl DynamoLeases {
         self.inner.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The application's table, for everything but renewals.
+    pub(crate) fn table_of(&self, app: &str) -> Table {
+        self.table(app, &self.inner.clients.others, 0)
+    }
+
     fn table(&self, app: &str, client: &aws_sdk_dynamodb::Client, timestamp_ms: i64) -> Table {
         let name = self.inner.options.table.as_deref().unwrap_or(app).to_owned();
         Table { client: client.clone(), name, timestamp_ms }
@@ -120,7 +125,7 @@ impl DynamoLeases {
     }
 
     /// Runs on the lease thread, to its end.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         app: &str,
         task: impl Future<Output = Result<T, LeaseError>> + Send + 'static,

@@ -75,7 +75,7 @@ async fn make(plan: &Plan, inventory: &Inventory, dry_run: bool) -> Outcome {
             let create = async { streams.create(name, *shards, retention).await.map_err(|error| explain(&error)) };
             tell("stream", name, &more, settle(there, create, dry_run).await);
         }
-        let leases = aws::leases(aws).await;
+        let leases = aws::leases(aws).await?;
         for name in &inventory.tables {
             let there = async { leases.table_exists(name).await.map_err(|error| explain(&error)) };
             let create = async { leases.create_table(name).await.map_err(|error| explain(&error)) };

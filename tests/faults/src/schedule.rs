@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use snowmelt_runtime::fault::{Fault, Moment, Turn};
 
+use crate::backing::Backing;
 use crate::plan::{Faults, Strike, shard_number};
 use crate::proof::{self, Verdict};
 use crate::stores::{Call, Storm, Trouble, Weather};

@@ -34,7 +34,7 @@ pub enum Call {
 pub enum Trouble {
     /// An error that may pass; nothing was done.
     Unavailable,
-    /// An error that may pass, though all was done. Streams promise not to do this.
+    /// An error that may pass, though all was done. The embedded streams promise not to do this to a put.
     DoneAndUnavailable,
     /// The disk is full.
     DiskFull,
@@ -184,6 +184,11 @@ impl Streams for StormyStreams {
                 let refusal = PutOutcome::Rejected { reason: "injected".to_owned(), retriable: true };
                 outcomes.extend(std::iter::repeat_n(refusal, refused));
                 Ok(outcomes)
+            }
+            // Where a stream may do this, what is put again is stored again.
+            Some(trouble @ Trouble::DoneAndUnavailable) => {
+                self.inner.put(stream, entries, producer).await?;
+                Err(unavailable(stream, trouble))
             }
             _ => self.inner.put(stream, entries, producer).await,
         }

@@ -34,9 +34,9 @@ pub async fn streams(aws: &Aws) -> KinesisStreams {
 }
 
 /// Connects to DynamoDB. Nothing is sent yet.
-pub async fn leases(aws: &Aws) -> DynamoLeases {
+pub async fn leases(aws: &Aws) -> Outcome<DynamoLeases> {
     let defaults = LeaseOptions::default();
-    DynamoLeases::open(LeaseOptions {
+    let opened = DynamoLeases::open(LeaseOptions {
         region: aws.region.clone(),
         endpoint: aws.dynamodb_endpoint.clone(),
         failover: aws.lease,
@@ -47,8 +47,8 @@ pub async fn leases(aws: &Aws) -> DynamoLeases {
             model::LiveFleet::Share => BesideLeader::Share,
         },
         ..defaults
-    })
-    .await
+    });
+    opened.await.map_err(|error| Trouble::caused("leases", error))
 }
 
 /// This worker's name: two processes with one name would take each other's leases for their own.

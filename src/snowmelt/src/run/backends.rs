@@ -94,7 +94,7 @@ impl Backends {
         let (streams, leases, owner): (Arc<dyn Streams>, Arc<dyn LeaseStore>, String) = match &plan.backend.aws {
             Some(aws) => {
                 let streams = kinesis.insert(aws::streams(aws).await).clone();
-                (Arc::new(streams), Arc::new(aws::leases(aws).await), aws::worker(aws, &host))
+                (Arc::new(streams), Arc::new(aws::leases(aws).await?), aws::worker(aws, &host))
             }
             None => {
                 let streams = open_streams(plan, &data_dir).await?;
