@@ -354,7 +354,13 @@ impl Life {
                         )
                     })
                     .collect();
-                bail!("not done within {within:?}\n  {}", groups.join("\n  "));
+                let unlisted: Vec<String> = self
+                    .tree
+                    .pipelines()
+                    .iter()
+                    .filter_map(|(name, status)| Some(format!("{name}: {}", status.unlisted.as_ref()?.1)))
+                    .collect();
+                bail!("not done within {within:?}\n  {}\n  {}", unlisted.join("\n  "), groups.join("\n  "));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

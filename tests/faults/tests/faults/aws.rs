@@ -24,7 +24,7 @@ fn schedule(case: &Case) -> Schedule {
                 Strike { app, shard: Some(0), actor, turn, moment: Moment::After, nth: 1, times: 1, fault: *fault };
             Schedule { events: (60, 20), strikes: vec![strike], others_undisturbed: true, ..Schedule::default() }
         }
-        Case::Storm(storm) => Schedule { events: (60, 20), storms: vec![*storm], ..Schedule::default() },
+        Case::Storm(storm) => Schedule { events: (60, 20), storms: vec![storm.clone()], ..Schedule::default() },
         Case::Seed(seed) => Schedule::drawn(*seed),
     }
 }
