@@ -18,7 +18,8 @@ use crate::position::Position;
 use crate::streams::KinesisStreams;
 
 /// The service refuses a subscription so soon after an accepted one; later it takes the shard from the one that is there.
-const TAKE_OVER: Duration = Duration::from_secs(5);
+/// Nothing that tests could learn is lost by waiting less.
+const TAKE_OVER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 /// One call a second for a consumer and shard.
 const LEAST_BETWEEN: Duration = Duration::from_secs(1);
 /// Between tries while another holds the shard; never more, or a fleet would leave shards alone for long.

@@ -59,7 +59,7 @@ impl Canned {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Mutex::new(Vec::new()));
         let gone = Arc::new(Mutex::new(0));
-        let answer: Arc<dyn Fn(&Call, usize) -> Answer + Send + Sync> = Arc::new(answer);
+        let answer: Answering = Arc::new(answer);
         let (of_server, of_gone) = (Arc::clone(&calls), Arc::clone(&gone));
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
