@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt::Debug;
 
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use snowmelt_streams::StreamError;
 
 /// A failed call.
@@ -73,6 +74,27 @@ impl Failure {
             _ => ("other", shown()),
         };
         Self { kind: Kind::Passing, code: Cow::Borrowed(code), reason }
+    }
+
+    /// Of an event: the SDK gives these no code.
+    pub fn of_event<R>(error: &SdkError<SubscribeToShardEventStreamError, R>) -> Self
+    where
+        R: Debug + Send + Sync + 'static,
+    {
+        use SubscribeToShardEventStreamError as Event;
+        let code = match error.as_service_error() {
+            Some(Event::ResourceNotFoundException(_)) => "ResourceNotFoundException",
+            Some(Event::ResourceInUseException(_)) => "ResourceInUseException",
+            Some(Event::KmsDisabledException(_)) => "KMSDisabledException",
+            Some(Event::KmsInvalidStateException(_)) => "KMSInvalidStateException",
+            Some(Event::KmsAccessDeniedException(_)) => "KMSAccessDeniedException",
+            Some(Event::KmsNotFoundException(_)) => "KMSNotFoundException",
+            Some(Event::KmsOptInRequired(_)) => "KMSOptInRequired",
+            Some(Event::KmsThrottlingException(_)) => "KMSThrottlingException",
+            Some(Event::InternalFailureException(_)) => "InternalFailureException",
+            _ => return Self::of(error),
+        };
+        Self::coded(code, format!("{code}: {}", error.message().unwrap_or("no message")))
     }
 
     pub fn coded(code: &str, reason: String) -> Self {

@@ -14,7 +14,6 @@ pub(crate) struct Intake {
     waiting: VecDeque<Waiting>,
     /// User records at or before this are passed over: the rest of an aggregate that was consumed in part.
     after: Option<SequenceNumber>,
-    last_arrived_ms: i64,
 }
 
 enum Waiting {
@@ -27,24 +26,21 @@ pub(crate) struct Understood {
     waiting: VecDeque<Waiting>,
     /// The last record's number, as the service spells it.
     pub last: Option<String>,
-    arrived_ms: i64,
+    /// When the last record arrived.
+    pub arrived_ms: i64,
     records: u64,
     user_records: u64,
     bytes: u64,
     bad_aggregates: u64,
 }
 
-impl Intake {
-    pub fn new(after: Option<SequenceNumber>) -> Self {
-        Self { waiting: VecDeque::new(), after, last_arrived_ms: 0 }
-    }
-
-    /// Makes sense of an answer's records.
-    pub fn understand(&self, records: Vec<SdkRecord>) -> Result<Understood, Failure> {
-        let mut understood = Understood {
+impl Understood {
+    /// Makes sense of an answer's records. `arrived_ms`: of the record before, for those that say nothing.
+    pub fn of(records: Vec<SdkRecord>, arrived_ms: i64) -> Result<Self, Failure> {
+        let mut understood = Self {
             waiting: VecDeque::with_capacity(records.len()),
             last: None,
-            arrived_ms: self.last_arrived_ms,
+            arrived_ms,
             records: records.len() as u64,
             user_records: 0,
             bytes: 0,
@@ -78,6 +74,12 @@ impl Intake {
         }
         Ok(understood)
     }
+}
+
+impl Intake {
+    pub fn new(after: Option<SequenceNumber>) -> Self {
+        Self { waiting: VecDeque::new(), after }
+    }
 
     /// Takes an answer's records.
     pub fn take(&mut self, understood: Understood, metrics: &ShardMetrics) {
@@ -91,7 +93,6 @@ impl Intake {
         metrics.user_records.increment(understood.user_records);
         metrics.bytes.increment(understood.bytes);
         metrics.bad_aggregates.increment(understood.bad_aggregates);
-        self.last_arrived_ms = understood.arrived_ms;
         if self.waiting.is_empty() {
             self.waiting = understood.waiting;
         } else {
@@ -179,7 +180,7 @@ mod tests {
 
     fn intake(after: Option<&str>, records: Vec<SdkRecord>) -> Intake {
         let mut intake = Intake::new(after.map(|text| text.parse().unwrap()));
-        let understood = intake.understand(records).unwrap();
+        let understood = Understood::of(records, 0).unwrap();
         intake.take(understood, &ShardMetrics::new("s", &ShardId::from_index(0)));
         intake
     }
@@ -237,6 +238,6 @@ mod tests {
 
     #[test]
     fn a_number_that_is_none_spoils_the_answer_and_nothing_else() {
-        assert!(Intake::new(None).understand(vec![sdk("1", b""), sdk("x", b"")]).is_err());
+        assert!(Understood::of(vec![sdk("1", b""), sdk("x", b"")], 0).is_err());
     }
 }

@@ -22,6 +22,7 @@ mod admin;
 mod aggregate;
 mod client;
 mod failure;
+mod fanout;
 mod intake;
 mod metrics;
 mod options;

@@ -29,6 +29,9 @@ pub struct KinesisOptions {
     pub requests: usize,
     /// How long a fan-out subscription may be silent while it is waited for (the service sends an event about every 5 s).
     pub silence: Duration,
+    /// How long an event of a subscription may go unread before the subscription is given back until there is room: its connection
+    /// would end in time-outs.
+    pub unread: Duration,
 }
 
 impl KinesisOptions {
@@ -52,6 +55,7 @@ impl Default for KinesisOptions {
             throttled_for: Duration::from_secs(180),
             requests: 4,
             silence: Duration::from_secs(35),
+            unread: Duration::from_secs(30),
         }
     }
 }

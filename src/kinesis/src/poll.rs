@@ -8,7 +8,7 @@ use snowmelt_streams::{Page, ReadLimit, Record, ShardCursor, ShardId, StartAt, S
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::{Failure, Kind};
-use crate::intake::Intake;
+use crate::intake::{Intake, Understood};
 use crate::metrics::{ShardMetrics, call};
 use crate::pace::Pace;
 use crate::position::Position;
@@ -21,7 +21,7 @@ const EMPTY_BEFORE_TRIMMED: u32 = 20;
 /// The least time that a stream keeps records.
 const LEAST_RETENTION_MS: u64 = 24 * 3600 * 1000;
 /// What two clocks may differ by.
-const CLOCK_SKEW_MS: i64 = 5000;
+pub(crate) const CLOCK_SKEW_MS: i64 = 5000;
 
 /// A place in a shard that is asked for records again and again.
 ///
@@ -48,6 +48,8 @@ pub(crate) struct PollingCursor {
     renewed: bool,
     empty: u32,
     throttled_since: Option<Instant>,
+    /// When the last record arrived.
+    arrived_ms: i64,
     /// Nothing had come after LATEST at this time.
     quiet_at_ms: i64,
 }
@@ -79,6 +81,7 @@ impl PollingCursor {
             renewed: false,
             empty: 0,
             throttled_since: None,
+            arrived_ms: 0,
             quiet_at_ms: now_ms(),
         };
         match cursor.iterator().await {
@@ -126,13 +129,14 @@ impl PollingCursor {
         let records = i32::try_from(limit.records.clamp(1, MAX_RECORDS)).unwrap_or(i32::MAX);
         let request = self.streams.client().get_records().shard_iterator(iterator).limit(records);
         let answer = call!("GetRecords", request)?;
-        let understood = self.intake.understand(answer.records)?;
+        let understood = Understood::of(answer.records, self.arrived_ms)?;
 
         let lag_ms = u64::try_from(answer.millis_behind_latest.unwrap_or(0)).unwrap_or(0);
         self.empty = if understood.last.is_none() && lag_ms >= LEAST_RETENTION_MS { self.empty + 1 } else { 0 };
         if let Some(last) = &understood.last {
             self.position = Position::after(last.clone());
         }
+        self.arrived_ms = understood.arrived_ms;
         self.intake.take(understood, &self.metrics);
         self.lag_ms = lag_ms;
         self.heard = Instant::now();
@@ -278,7 +282,7 @@ pub(crate) fn is_end(children: &[ChildShard]) -> bool {
     !children.is_empty() && children.iter().all(|child| !child.parent_shards.is_empty())
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

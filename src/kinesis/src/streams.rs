@@ -13,7 +13,7 @@ use snowmelt_streams::{
 use tokio::time::Instant;
 
 use crate::poll::PollingCursor;
-use crate::{KinesisOptions, Reading, client};
+use crate::{KinesisOptions, Reading, client, fanout};
 
 /// The Kinesis streams of one account and region. Clones share connections.
 #[derive(Debug, Clone)]
@@ -28,7 +28,11 @@ pub struct KinesisStreams {
 #[derive(Debug, Default)]
 struct Shared {
     record_limits: Mutex<HashMap<String, RecordLimit>>,
+    consumers: Consumers,
 }
+
+/// ARNs of active fan-out consumers, by stream and application.
+type Consumers = tokio::sync::Mutex<HashMap<(String, String), String>>;
 
 /// A stream's largest record and when it was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +73,10 @@ impl KinesisStreams {
         self.application.as_deref()
     }
 
+    pub(crate) fn consumers(&self) -> &Consumers {
+        &self.shared.consumers
+    }
+
     pub(crate) fn record_limit(&self, stream: &str) -> Option<RecordLimit> {
         self.shared.record_limits.lock().unwrap_or_else(PoisonError::into_inner).get(stream).copied()
     }
@@ -103,9 +111,8 @@ impl Streams for KinesisStreams {
 
     async fn open(&self, stream: &str, shard: &ShardId, from: &StartAt) -> Result<Box<dyn ShardCursor>, StreamError> {
         match self.options.reading {
-            Reading::Poll | Reading::FanOut { .. } => {
-                Ok(Box::new(PollingCursor::open(self, stream, shard, from).await?))
-            }
+            Reading::Poll => Ok(Box::new(PollingCursor::open(self, stream, shard, from).await?)),
+            Reading::FanOut { fall_back } => fanout::open(self, stream, shard, from, fall_back).await,
         }
     }
 
