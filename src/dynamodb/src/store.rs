@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use snowmelt_leases::fleet::{PendingState, Rows};
 use snowmelt_leases::{Application, Fence, Lease, LeaseError, LeaseStore, ListShards, Pending, Position, ShardInfo};
 
 use crate::client::Clients;
-use crate::codec::Rows;
+
 use crate::end;
 use crate::fault::Fault;
 use crate::held::{Change, Failed, Lost};
@@ -141,7 +142,7 @@ fn check_owner(app: &str, owner: &str) -> Result<(), LeaseError> {
 
 /// All rows as callers see them.
 fn leases(app: &str, rows: &Rows) -> Vec<Lease> {
-    rows.values().map(|row| row.lease(app, 0)).collect()
+    rows.values().map(|row| row.to_lease(app, 0)).collect()
 }
 
 #[async_trait]
@@ -161,7 +162,10 @@ impl LeaseStore for DynamoLeases {
         self.run(&name, async move {
             table.ensure(&app, create).await?;
             let mut rows = table.scan().await.map_err(|fault| fault.of_lease(&app))?.rows;
-            sync::make_missing(&app, &table, &mut rows, &shards, &initial).await?;
+            // An empty listing is none.
+            if !shards.is_empty() {
+                sync::make_missing(&app, &table, &mut rows, &shards, &initial).await?;
+            }
             Ok(leases(&app, &rows))
         })
         .await
@@ -221,7 +225,7 @@ impl LeaseStore for DynamoLeases {
     ) -> Result<(), LeaseError> {
         let member = self.known_member(lease)?;
         let (shard, epoch) = (lease.shard.clone(), lease.epoch);
-        let (position, pending) = (position.clone(), pending.cloned());
+        let (position, pending) = (position.clone(), pending.map(PendingState::from));
         let row = self
             .run(&lease.app, async move {
                 let held = end::of_epoch(&member, &shard, epoch)?;
@@ -230,17 +234,17 @@ impl LeaseStore for DynamoLeases {
                     let (app, stored) = (member.app.clone(), known.checkpoint);
                     return Err(LeaseError::Backwards { app, shard, stored, offered: position });
                 }
-                if position == known.checkpoint && pending == known.pending && known.has_pending == pending.is_some() {
+                if position == known.checkpoint && pending == known.pending {
                     return Ok(known);
                 }
                 let written = held.write(&member.table, &Change::Checkpoint { position, pending }).await;
                 count(&member, &written);
-                let row = written.map_err(|failed| member.failed(&shard, &failed))?;
+                let row = written.map_err(|failed| member.failed(&held, &failed))?;
                 member.note(row.clone());
                 Ok(row)
             })
             .await?;
-        *lease = row.lease(&lease.app, epoch);
+        *lease = row.to_lease(&lease.app, epoch);
         Ok(())
     }
 
@@ -248,7 +252,7 @@ impl LeaseStore for DynamoLeases {
         let member = self.known_member(lease)?;
         let (shard, epoch, children) = (lease.shard.clone(), lease.epoch, children.to_vec());
         let row = self.run(&lease.app, async move { end::end_shard(&member, &shard, epoch, children).await }).await?;
-        *lease = row.lease(&lease.app, epoch);
+        *lease = row.to_lease(&lease.app, epoch);
         Ok(())
     }
 
@@ -263,7 +267,7 @@ impl LeaseStore for DynamoLeases {
                 return Ok(());
             }
             member.refuse(&lease.shard);
-            member.give_up(&held).await.map_err(|failed| member.failed(&lease.shard, &failed))
+            member.give_up(&held).await.map_err(|failed| member.failed(&held, &failed))
         })
         .await
     }

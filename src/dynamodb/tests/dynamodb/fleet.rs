@@ -205,7 +205,7 @@ async fn side_table(bench: &Bench, suffix: &str, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_leader_of_version_3_nothing_is_taken_unless_asked_for() {
-    use snowmelt_dynamodb::BesideLeader;
+    use snowmelt_leases::fleet::Beside;
     let Some(bench) = Bench::new("leader") else { return };
     let state = side_table(&bench, "CoordinatorState", "key").await;
     let metrics = side_table(&bench, "WorkerMetricStats", "wid").await;
@@ -218,6 +218,6 @@ async fn beside_a_leader_of_version_3_nothing_is_taken_unless_asked_for() {
     let wait = bench.store(quick()).await;
     assert!(wait.claim(&application(&bench, "waits", &shards)).await.unwrap().is_empty());
     assert!(wait.list(&bench.table).await.unwrap().is_empty());
-    let share = bench.store(LeaseOptions { beside_leader: BesideLeader::Share, ..quick() }).await;
+    let share = bench.store(LeaseOptions { beside_leader: Beside::Share, ..quick() }).await;
     assert_eq!(share.claim(&application(&bench, "shares", &shards)).await.unwrap().len(), 4);
 }
