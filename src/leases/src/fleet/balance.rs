@@ -237,3 +237,6 @@ impl StealBackoff {
         if now_ms < self.until_ms { 0 } else { at_once }
     }
 }
+
+#[cfg(test)]
+mod tests;

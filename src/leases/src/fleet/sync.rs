@@ -307,3 +307,6 @@ pub fn ranges_to_fill(rows: &Rows, listed: &[ShardInfo]) -> Vec<(String, (u128, 
     let lacks = |id: &str| rows.get(id).is_some_and(|row| row.range.is_none());
     listed.iter().filter(|info| lacks(&info.id)).filter_map(|info| Some((info.id.clone(), info.range?))).collect()
 }
+
+#[cfg(test)]
+mod tests;
