@@ -188,6 +188,14 @@ impl Held {
         self.state().row.is_ended()
     }
 
+    /// A scan has shown the row: a renewal is due at once when it is another's by then, which settles whose it is.
+    pub fn check(&self, scanned: &Row, me: &str) {
+        let mut state = self.state();
+        if scanned.counter > state.row.counter && scanned.actual_owner() != Some(me) {
+            state.due_ms = 0;
+        }
+    }
+
     /// Whether a group processes the shard.
     pub fn has_group(&self) -> bool {
         self.state().epoch != 0

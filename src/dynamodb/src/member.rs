@@ -116,9 +116,10 @@ impl Member {
     /// Replaces the picture of the table. Rows of leases that are held are newer here than in any scan.
     pub fn see(&self, mut rows: Rows) {
         let mut state = self.state();
-        for (shard, held) in &state.held {
-            if held.lost().is_none() && rows.contains_key(shard) {
-                rows.insert(shard.clone(), held.row());
+        for (shard, held) in state.held.iter().filter(|(_, held)| held.lost().is_none()) {
+            if let Some(row) = rows.get_mut(shard) {
+                held.check(row, &self.me);
+                *row = held.row();
             }
         }
         state.view = rows;
@@ -136,11 +137,13 @@ impl Member {
         state.held.remove(shard);
     }
 
-    /// Somebody asks for leases: those that wait for a group go on being renewed.
+    /// Somebody asks for leases: those that can't be read yet, or any more, go on being renewed. One that can be read waits for its
+    /// group no longer than a group may be silent.
     pub fn claimed(&self) {
-        let state = self.state();
-        for held in state.held.values() {
-            held.keep_waiting();
+        for held in self.all_held() {
+            if !self.is_readable(&held.row()) {
+                held.keep_waiting();
+            }
         }
     }
 

@@ -16,8 +16,15 @@ use crate::options::as_ms;
 /// How long a group that has lost its lease may take to be silent, before the lease is handed over.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Renews a member's leases until the member is dropped.
-pub async fn run(member: Weak<Member>) {
+/// Renews a member's leases until the member is dropped. A failure of ours must not cost all leases: it begins anew.
+pub async fn keep_running(member: Weak<Member>) {
+    while let Err(error) = tokio::spawn(run(Weak::clone(&member))).await {
+        tracing::error!(%error, "the renewal of leases failed and begins anew");
+        tokio::time::sleep(SILENCE).await;
+    }
+}
+
+async fn run(member: Weak<Member>) {
     let Some(options) = member.upgrade().map(|member| Arc::clone(&member.options)) else { return };
     let permits = Arc::new(Semaphore::new(options.renewals_at_once.max(1)));
     let tick = (options.failover / 40).clamp(Duration::from_millis(20), Duration::from_millis(250));

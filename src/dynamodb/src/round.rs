@@ -126,7 +126,7 @@ impl Rounds {
         }
         let now_ms = Fence::now_ms();
         if now_ms >= self.clean_due_ms {
-            self.clean_due_ms = now_ms + as_ms(CLEAN_EVERY.min(member.options.failover * 6));
+            self.clean_due_ms = now_ms + as_ms(CLEAN_EVERY.min(member.options.failover * 3));
             cleanup::clean_up(member, &rows, self.listed.as_deref().unwrap_or_default()).await;
         }
         Ok(took)

@@ -105,7 +105,7 @@ impl DynamoLeases {
         let (renewals, others) =
             (self.table(app, &clients.renewals, timestamp_ms), self.table(app, &clients.others, timestamp_ms));
         let member = Arc::new(Member::new(app, owner, Arc::clone(&self.inner.options), renewals, others));
-        self.inner.io.spawn(renewer::run(Arc::downgrade(&member)));
+        self.inner.io.spawn(renewer::keep_running(Arc::downgrade(&member)));
         members.insert(app.to_owned(), Arc::clone(&member));
         Ok(member)
     }

@@ -63,7 +63,7 @@ async fn a_lost_answer_is_no_lost_lease() {
     let lost = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&lost);
     proxy.plan(move |action, _| {
-        let lose = action == "UpdateItem" && count.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let lose = action == "UpdateItem" && count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         lose.then(|| {
             counted.fetch_add(1, Ordering::Relaxed);
             Fault::Lost
@@ -98,7 +98,7 @@ async fn throttling_costs_no_lease_and_is_told_to_who_checkpoints() {
     live(&store, &mut lease, Duration::from_millis(400)).await.unwrap();
     proxy.plan(|_, _| None);
     store.checkpoint(&mut lease, &Position::at(5), None).await.unwrap();
-    live(&store, &mut lease, Duration::from_millis(1500)).await.unwrap();
+    live(&store, &mut lease, Duration::from_millis(2000)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn without_the_table_a_lease_is_counted_on_no_longer_than_it_lasts() {
     proxy.plan(|_, _| Some(Fault::Hangs));
     let (took, error) = until_lost(&store, &mut lease).await;
     assert!(matches!(error, LeaseError::Lost { .. }), "{error}");
-    assert!(took <= Duration::from_millis(1200), "{took:?}");
+    assert!(took <= Duration::from_millis(1750), "{took:?}");
     assert!(!fence.holds_for(Duration::ZERO));
     // Back again, the period of ownership that ran out writes no more though the table still names this worker.
     proxy.plan(|_, _| None);
@@ -142,9 +142,9 @@ async fn a_group_that_is_silent_loses_its_lease() {
     let store = bench.store(LeaseOptions { silent_failovers: 1, ..quick() }).await;
     let mut lease = store.acquire(&bench.table, SHARD, "me", 0).await.unwrap();
     let fence = store.fence(&lease);
-    live(&store, &mut lease, Duration::from_millis(1300)).await.unwrap();
+    live(&store, &mut lease, Duration::from_millis(1800)).await.unwrap();
     assert!(fence.holds_for(Duration::ZERO));
-    tokio::time::sleep(Duration::from_millis(2600)).await;
+    tokio::time::sleep(Duration::from_millis(3600)).await;
     assert!(!fence.holds_for(Duration::ZERO));
     assert!(matches!(store.renew(&mut lease, 0).await, Err(LeaseError::Lost { .. })));
 }
@@ -221,7 +221,7 @@ async fn a_row_in_the_hands_of_its_last_owner_is_left_alone_until_that_one_is_do
     let store = bench.store(quick()).await;
     let app = application(&bench, "me", &shards);
     let since = Instant::now();
-    while since.elapsed() < Duration::from_millis(1500) {
+    while since.elapsed() < Duration::from_millis(2000) {
         // The old owner renews.
         bench.edit(SHARD, "ADD leaseCounter :one", &[(":one", N("1".to_owned()))]).await;
         assert!(store.claim(&app).await.unwrap().is_empty());
@@ -229,7 +229,7 @@ async fn a_row_in_the_hands_of_its_last_owner_is_left_alone_until_that_one_is_do
     }
     let since = Instant::now();
     while store.claim(&app).await.unwrap().is_empty() {
-        assert!(since.elapsed() < Duration::from_secs(4), "the old owner is gone");
+        assert!(since.elapsed() < Duration::from_secs(6), "the old owner is gone");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(since.elapsed() > Duration::from_millis(700));
