@@ -87,9 +87,39 @@ pub async fn claim(
             }
         }
     }
-    let held = member.all_held().into_iter().filter(|held| held.lost().is_none());
-    let rows = held.map(|held| held.row()).filter(|row| member.is_readable(row));
-    Ok(rows.map(|row| row.to_lease(&member.app, 0)).collect())
+    let mut readable = Vec::new();
+    for held in member.all_held().into_iter().filter(|held| held.lost().is_none()) {
+        let row = held.row();
+        if member.is_readable(&row) && (held.has_group() || parents_are_done(member, &row).await) {
+            readable.push(row.to_lease(&member.app, 0));
+        }
+    }
+    Ok(readable)
+}
+
+/// Whether the shards before one are done, as the table says at this moment: a scan may leave out rows that were made just before
+/// it, and a parent without a row would count as done.
+async fn parents_are_done(member: &Member, row: &Row) -> bool {
+    for parent in &row.parents {
+        if member.held(parent).is_some_and(|held| held.is_ended()) {
+            continue;
+        }
+        match member.table.get(parent).await {
+            Ok(None) => {}
+            Ok(Some(row)) => {
+                let done = row.is_ended();
+                member.note(row);
+                if !done {
+                    return false;
+                }
+            }
+            Err(fault) => {
+                tracing::debug!(application = member.app, shard = row.shard, error = %fault, "whether the shards before it are done is not known");
+                return false;
+            }
+        }
+    }
+    true
 }
 
 impl Rounds {

@@ -229,6 +229,8 @@ impl LeaseStore for DynamoLeases {
         let row = self
             .run(&lease.app, async move {
                 let held = end::of_epoch(&member, &shard, epoch)?;
+                // A sign of life. Whether the group is to end it hears when it renews: what is done may be stored until then.
+                held.heard(epoch).ok();
                 let known = held.row();
                 if position < known.checkpoint {
                     let (app, stored) = (member.app.clone(), known.checkpoint);

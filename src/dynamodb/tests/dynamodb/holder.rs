@@ -235,3 +235,67 @@ async fn a_row_in_the_hands_of_its_last_owner_is_left_alone_until_that_one_is_do
     assert!(since.elapsed() > Duration::from_millis(700));
     assert_eq!(bench.text(SHARD, "checkpointOwner").await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_whose_answer_is_lost_is_found_to_have_landed() {
+    let Some(bench) = Bench::new("lost-take") else { return };
+    let proxy = Proxy::start(bench.port).await;
+    // Longer than the test: nothing expires.
+    let slow = LeaseOptions { failover: Duration::from_secs(60), ..quick() };
+    let store = bench.store_at(proxy.port, slow).await;
+    let shards = Shards::default();
+    shards.set(even(&[SHARD]));
+    let app = application(&bench, "me", &shards);
+    proxy.plan(|action, body| (action == "UpdateItem" && body.contains("leaseOwner")).then_some(Fault::Lost));
+    assert!(store.claim(&app).await.unwrap().is_empty());
+    assert_eq!(bench.text(SHARD, "leaseOwner").await.as_deref(), Some("me"), "it landed");
+    proxy.plan(|_, _| None);
+    let since = Instant::now();
+    while store.claim(&app).await.unwrap().is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_start_rows_of_the_same_name_are_adopted_and_a_live_process_of_that_name_gives_them_up_for_good() {
+    let Some(bench) = Bench::new("adopt") else { return };
+    let shards = Shards::default();
+    shards.set(even(&[SHARD]));
+    let app = application(&bench, "same", &shards);
+    let old = bench.store(quick()).await;
+    assert_eq!(old.claim(&app).await.unwrap().len(), 1);
+    let mut lease = old.acquire(&bench.table, SHARD, "same", 0).await.unwrap();
+    let new = bench.store(quick()).await;
+    assert_eq!(new.claim(&app).await.unwrap().len(), 1, "at once, without waiting for an expiry");
+    let mut second = new.acquire(&bench.table, SHARD, "same", 0).await.unwrap();
+    until_lost(&old, &mut lease).await;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(2500) {
+        assert!(old.claim(&app).await.unwrap().is_empty());
+        new.renew(&mut second, 0).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_nobody_begins_to_process_is_given_up() {
+    let Some(bench) = Bench::new("unused") else { return };
+    let shards = Shards::default();
+    shards.set(even(&[SHARD]));
+    let store = bench.store(LeaseOptions { silent_failovers: 1, ..quick() }).await;
+    let app = application(&bench, "me", &shards);
+    let since = Instant::now();
+    let mut taken = false;
+    loop {
+        taken |= !store.claim(&app).await.unwrap().is_empty();
+        if taken && bench.text(SHARD, "leaseOwner").await.is_none() {
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(store.claim(&app).await.unwrap().is_empty(), "not taken again at once");
+    store.acquire(&bench.table, SHARD, "me", 0).await.unwrap();
+}
