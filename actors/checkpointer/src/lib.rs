@@ -18,7 +18,7 @@ use snowmelt_runtime::{Backoff, Failure, Intents, Ledger, NoAnswer, StageContext
 pub struct CheckpointOptions {
     /// Least time between two checkpoints.
     pub every: Duration,
-    /// Time between two renewals of the lease.
+    /// Time between two renewals of the lease; how long a group whose lease is lost goes on at most.
     pub renew_every: Duration,
     /// Failed writes in a row past which the group fails.
     pub max_attempts: u32,
@@ -141,7 +141,7 @@ impl Checkpointer {
 
     async fn wait(&self, cx: &StageContext) {
         // A checkpoint for every batch must not make this a busy loop.
-        let wait = self.options.every.max(Duration::from_millis(50));
+        let wait = self.options.every.min(self.options.renew_every).max(Duration::from_millis(50));
         cx.rest(async {
             tokio::select! {
                 () = self.ledger.changed() => {}

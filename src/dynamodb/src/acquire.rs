@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use snowmelt_leases::fleet::{Kind, Row, Take};
 use snowmelt_leases::{Lease, LeaseError};
 
-use crate::codec::Stored;
 use crate::fault::Fault;
 use crate::held::{Failed, Held};
 use crate::member::Member;
@@ -21,14 +21,14 @@ pub async fn acquire(member: &Arc<Member>, shard: &str) -> Result<Lease, LeaseEr
         None => take_free(member, shard).await?,
     };
     tokio::time::sleep(held.grace_left()).await;
-    let row = read(member, &held).await.map_err(|failed| member.failed(shard, &failed))?;
+    let row = read(member, &held).await.map_err(|failed| member.failed(&held, &failed))?;
     let epoch = member.next_epoch();
     held.begin(epoch).map_err(|lost| member.lost(shard, &lost))?;
     member.note(row.clone());
-    Ok(row.lease(&member.app, epoch))
+    Ok(row.to_lease(&member.app, epoch))
 }
 
-async fn read(member: &Member, held: &Held) -> Result<Stored, Failed> {
+async fn read(member: &Member, held: &Held) -> Result<Row, Failed> {
     let mut attempt = 1;
     loop {
         match held.read(&member.table).await {
@@ -54,17 +54,17 @@ async fn take_free(member: &Arc<Member>, shard: &str) -> Result<Arc<Held>, Lease
     };
     let held_by =
         |owner: &str| LeaseError::Held { app: member.app.clone(), shard: shard.to_owned(), owner: owner.to_owned() };
-    if let Some(owner) = row.actual_owner()
-        && owner != member.me
-        && !member.rounds.lock().await.has_expired(&row, member)
-    {
-        return Err(held_by(owner));
-    }
-    match member.take(&row, false).await {
+    let kind = match row.actual_owner() {
+        None => Kind::Free,
+        Some(owner) if owner == member.me => Kind::Adopt,
+        Some(_) if member.rounds.lock().await.has_expired(&row, member) => Kind::Expired,
+        Some(owner) => return Err(held_by(owner)),
+    };
+    match member.take(&Take { row, kind }).await {
         Ok(held) => Ok(held),
         Err(Fault::Condition(item)) => {
             let now = item.and_then(|item| member.table.row(&item));
-            Err(held_by(now.as_ref().and_then(Stored::actual_owner).unwrap_or("another worker")))
+            Err(held_by(now.as_ref().and_then(Row::actual_owner).unwrap_or("another worker")))
         }
         Err(fault) => Err(fail(fault)),
     }

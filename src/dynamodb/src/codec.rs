@@ -1,10 +1,9 @@
 //! Rows of the lease table: attributes of DynamoDB to and from what we work with. Spec: kinesis-leases 2.2, 2.3.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use snowmelt_leases::{Lease, Pending, Position, ShardInfo};
+use snowmelt_leases::Position;
+use snowmelt_leases::fleet::{PendingState, Row};
 
 use crate::fault::Item;
 
@@ -27,88 +26,15 @@ pub mod attribute {
     pub const ENTITY_TYPE: &str = "entityType";
 }
 
-/// A lease's row as the table has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its key: the shard.
-    pub shard: String,
-    /// `leaseOwner`.
-    pub owner: Option<String>,
-    /// `checkpointOwner`: who has the shard until it is handed over to `owner`.
-    pub checkpoint_owner: Option<String>,
-    /// The fencing counter.
-    pub counter: u64,
-    /// How far the shard is done.
-    pub checkpoint: Position,
-    /// What a holder was about to do beyond, when it can be read.
-    pub pending: Option<Pending>,
-    /// Whether the row has any of the pending attributes, readable or not.
-    pub has_pending: bool,
-    /// Changes of owner since the last checkpoint.
-    pub owner_switches: u64,
-    /// The shards before it.
-    pub parents: Vec<String>,
-    /// The shards after it.
-    pub children: Vec<String>,
-    /// First and last hash key.
-    pub range: Option<(u128, u128)>,
-}
-
 /// What an item of the table is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// A lease.
-    Lease(Box<Stored>),
+    Lease(Box<Row>),
     /// A row of another kind, or of an application that reads several streams.
     Foreign,
     /// A lease that can't be read, and why.
     Malformed(String),
-}
-
-impl Stored {
-    /// A new row that nobody owns.
-    pub fn new(shard: &ShardInfo, checkpoint: Position) -> Self {
-        Self {
-            shard: shard.id.clone(),
-            owner: None,
-            checkpoint_owner: None,
-            counter: 0,
-            checkpoint,
-            pending: None,
-            has_pending: false,
-            owner_switches: 0,
-            parents: shard.parents.clone(),
-            children: Vec::new(),
-            range: shard.range,
-        }
-    }
-
-    /// Who may process the shard now: during a hand-off still the old owner.
-    pub fn actual_owner(&self) -> Option<&str> {
-        self.checkpoint_owner.as_deref().or(self.owner.as_deref())
-    }
-
-    /// Whether the shard was processed to its end.
-    pub fn is_ended(&self) -> bool {
-        self.checkpoint == Position::ShardEnd
-    }
-
-    /// The row as callers of the store see it.
-    pub fn lease(&self, app: &str, epoch: u64) -> Lease {
-        Lease {
-            app: app.to_owned(),
-            shard: self.shard.clone(),
-            owner: self.owner.clone(),
-            counter: self.counter,
-            checkpoint: self.checkpoint.clone(),
-            pending: self.pending.clone(),
-            owner_switches: self.owner_switches,
-            parents: self.parents.clone(),
-            children: self.children.clone(),
-            range: self.range,
-            epoch,
-        }
-    }
 }
 
 /// A text.
@@ -129,12 +55,12 @@ pub fn texts(values: &[String]) -> Option<AttributeValue> {
 }
 
 /// The opaque state of a pending checkpoint.
-pub fn state(text: &str) -> AttributeValue {
-    AttributeValue::B(Blob::new(text.as_bytes()))
+pub fn bytes(state: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(state))
 }
 
 /// A new row in full. Spec: kinesis-leases 2.2.
-pub fn encode(row: &Stored) -> Item {
+pub fn encode(row: &Row) -> Item {
     let (checkpoint, sub_sequence) = row.checkpoint.text();
     let mut item = Item::from([
         (attribute::KEY.to_owned(), text(&row.shard)),
@@ -182,23 +108,15 @@ pub fn decode(item: &Item, timestamp_ms: i64) -> Decoded {
         Ok(position) => position,
         Err(error) => return malformed(&error.to_string()),
     };
-    let pending_at = item.get(attribute::PENDING).and_then(string);
-    let pending_at = pending_at.and_then(|at| Position::parse(at, count(attribute::PENDING_SUB_SEQUENCE), 0).ok());
-    let pending_state = match item.get(attribute::PENDING_STATE) {
-        Some(AttributeValue::B(bytes)) => std::str::from_utf8(bytes.as_ref()).ok().map(str::to_owned),
-        // The Kinesis Client Library writes other types by mistake.
-        _ => None,
-    };
     let key = |name: &str| item.get(name).and_then(string)?.parse::<u128>().ok();
-    let has = |name: &str| item.contains_key(name);
-    Decoded::Lease(Box::new(Stored {
+    let pending = pending(item, &checkpoint);
+    Decoded::Lease(Box::new(Row {
         shard: shard.to_owned(),
         owner: item.get(attribute::OWNER).and_then(string).map(str::to_owned),
         checkpoint_owner: item.get(attribute::CHECKPOINT_OWNER).and_then(string).map(str::to_owned),
         counter,
         checkpoint,
-        pending: pending_at.zip(pending_state).map(|(position, state)| Pending { position, state }),
-        has_pending: has(attribute::PENDING) || has(attribute::PENDING_SUB_SEQUENCE) || has(attribute::PENDING_STATE),
+        pending,
         owner_switches: count(attribute::OWNER_SWITCHES),
         parents: set(item.get(attribute::PARENTS)),
         children: set(item.get(attribute::CHILDREN)),
@@ -206,8 +124,20 @@ pub fn decode(item: &Item, timestamp_ms: i64) -> Decoded {
     }))
 }
 
-/// Rows by shard.
-pub type Rows = BTreeMap<String, Stored>;
+/// A pending checkpoint, also one of which parts are missing or of other types, as the Kinesis Client Library writes them by
+/// mistake: that it is there is what matters.
+fn pending(item: &Item, checkpoint: &Position) -> Option<PendingState> {
+    let names = [attribute::PENDING, attribute::PENDING_SUB_SEQUENCE, attribute::PENDING_STATE];
+    let [position, sub_sequence, state] = names.map(|name| item.get(name));
+    position.or(sub_sequence).or(state)?;
+    let sub_sequence = sub_sequence.and_then(integer).unwrap_or(0);
+    let position = position.and_then(string).and_then(|at| Position::parse(at, sub_sequence, 0).ok());
+    let state = match state {
+        Some(AttributeValue::B(bytes)) => bytes.as_ref().to_vec(),
+        _ => Vec::new(),
+    };
+    Some(PendingState { position: position.unwrap_or_else(|| checkpoint.clone()), state })
+}
 
 /// A text that is not empty.
 fn string(value: &AttributeValue) -> Option<&str> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use snowmelt_leases::fleet::{AtEnd, Row, at_shard_end};
 use snowmelt_leases::{LeaseError, Position, ShardInfo};
 use tokio::task::JoinSet;
 
-use crate::codec::Stored;
+use crate::fault::Fault;
 use crate::held::{Change, Failed, Held, Lost};
 use crate::member::Member;
 use crate::ops::rows;
@@ -24,73 +25,54 @@ pub fn of_epoch(member: &Member, shard: &str, epoch: u64) -> Result<Arc<Held>, L
 }
 
 /// Makes the leases of the shards that follow, notes them on this one, and stores that it is done, in this order: whoever comes
-/// after a crash between any two repeats them.
+/// after a crash between any two repeats them. Without `children` the stream is asked: when the group began the shard may have
+/// been open.
 pub async fn end_shard(
     member: &Arc<Member>,
     shard: &str,
     epoch: u64,
     children: Vec<ShardInfo>,
-) -> Result<Stored, LeaseError> {
+) -> Result<Row, LeaseError> {
     let held = of_epoch(member, shard, epoch)?;
     if held.is_ended() {
         return Ok(held.row());
     }
-    let children = if children.is_empty() { list_children(member, shard).await? } else { children };
-    for child in &children {
-        make_child(member, shard, child).await?;
-    }
-    let ids: Vec<String> = children.into_iter().map(|child| child.id).collect();
-    if let Some(update) = rows::note_children(&ids) {
+    let children = make_children(member, shard, &children).await?;
+    if let Some(update) = rows::note_children(&children) {
         match member.table.update(shard, &update).await {
             // A row that is gone shows at the write of the end.
-            Ok(_) | Err(crate::fault::Fault::Condition(_)) => {}
+            Ok(_) | Err(Fault::Condition(_)) => {}
             Err(fault) => return Err(fault.of_lease(&member.app)),
         }
     }
     let end = Change::Checkpoint { position: Position::ShardEnd, pending: None };
-    let row = held.write(&member.table, &end).await.map_err(|failed| member.failed(shard, &failed))?;
-    tracing::info!(application = member.app, shard, children = ids.join(" "), "the shard's end is stored");
+    let row = held.write(&member.table, &end).await.map_err(|failed| member.failed(&held, &failed))?;
+    tracing::info!(application = member.app, shard, children = children.join(" "), "the shard's end is stored");
     member.note(row.clone());
     // The children may be taken here at once.
     member.want_look();
     Ok(row)
 }
 
-/// The shards that follow, as the stream lists them now: when the group began this one may have been open.
-async fn list_children(member: &Arc<Member>, shard: &str) -> Result<Vec<ShardInfo>, LeaseError> {
-    let Some((lister, _)) = member.lister() else { return Ok(Vec::new()) };
-    let listed = lister.shards().await?;
-    let children: Vec<_> =
-        listed.iter().filter(|other| other.parents.iter().any(|parent| parent == shard)).cloned().collect();
-    let open = listed.iter().any(|other| other.id == shard && !other.closed);
-    if children.is_empty() && open {
-        let reason = format!("shard {shard} was read to its end, and is listed as open without shards that follow");
-        return Err(LeaseError::Unlisted { reason });
-    }
-    Ok(children)
-}
-
-/// Makes the lease of a shard that follows, at its first record. That of a merge waits for both parents: one whose lease is
-/// missing though it is listed gets one first, else the child would be read while it is still to be read.
-async fn make_child(member: &Arc<Member>, shard: &str, child: &ShardInfo) -> Result<(), LeaseError> {
-    let fail = |fault: crate::fault::Fault| fault.of_lease(&member.app);
-    for parent in child.parents.iter().filter(|parent| *parent != shard) {
-        if member.table.get(parent).await.map_err(fail)?.is_some() {
-            continue;
+/// Makes the leases that a shard's end makes; gives the ids of the shards that follow.
+async fn make_children(member: &Arc<Member>, shard: &str, children: &[ShardInfo]) -> Result<Vec<String>, LeaseError> {
+    let (listed, initial) = match member.lister() {
+        Some((lister, initial)) => (lister.shards().await?, initial),
+        None => (Vec::new(), Position::TrimHorizon),
+    };
+    let mut known = member.table.scan().await.map_err(|fault| fault.of_lease(&member.app))?.rows;
+    match at_shard_end(shard, children, &known, &listed, &initial).map_err(sync::inconsistent)? {
+        AtEnd::Create { leases, children } => {
+            let made: Vec<String> = leases.iter().map(|(info, _)| info.id.clone()).collect();
+            sync::create(&member.app, &member.table, &mut known, leases).await?;
+            made.iter().filter_map(|id| known.remove(id)).for_each(|row| member.note(row));
+            Ok(children)
         }
-        if let Some((lister, initial)) = member.lister() {
-            let listed = lister.shards().await?;
-            if listed.iter().any(|other| other.id == *parent) {
-                let mut rows = member.table.scan().await.map_err(fail)?.rows;
-                sync::make_missing(&member.app, &member.table, &mut rows, &listed, &initial).await?;
-            }
+        AtEnd::WaitFor { parent } => {
+            let reason = format!("shard {shard} ends in a merge with {parent}, which has no lease yet");
+            Err(LeaseError::Unavailable { app: member.app.clone(), reason })
         }
     }
-    let row = Stored::new(child, Position::TrimHorizon);
-    if member.table.create(&row).await.map_err(fail)? {
-        member.note(row);
-    }
-    Ok(())
 }
 
 /// Gives up what nobody processes.

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use snowmelt_leases::{Fence, Pending, Position};
+use fastrand::Rng;
+use snowmelt_leases::fleet::{Outcome, PendingState, Row, Timing, judge};
+use snowmelt_leases::{Fence, Position};
 
-use crate::codec::Stored;
 use crate::fault::Fault;
 use crate::metric::Metric;
 use crate::ops::update::Update;
@@ -27,23 +28,23 @@ pub enum Change {
         /// The position.
         position: Position,
         /// What is noted beside it.
-        pending: Option<Pending>,
+        pending: Option<PendingState>,
     },
 }
 
 impl Change {
-    fn update(&self, known: &Stored, me: &str) -> Update {
+    fn update(&self, known: &Row, me: &str) -> Update {
         match self {
             Self::Renew => rows::renew(known, me),
             Self::Checkpoint { position, pending } => rows::checkpoint(known, me, position, pending.as_ref()),
         }
     }
 
-    /// Whether the row shows what this change of `known` sets.
-    fn shows(&self, known: &Stored, row: &Stored) -> bool {
+    /// The row after this change of it.
+    fn after(&self, known: &Row) -> Row {
         match self {
-            Self::Renew => row.checkpoint == known.checkpoint && row.pending == known.pending,
-            Self::Checkpoint { position, pending } => row.checkpoint == *position && row.pending == *pending,
+            Self::Renew => known.renewed(),
+            Self::Checkpoint { position, pending } => known.checkpointed(position.clone(), pending.clone()),
         }
     }
 }
@@ -90,7 +91,7 @@ pub struct Held {
     app: String,
     shard: String,
     me: String,
-    failover_ms: u64,
+    timing: Timing,
     /// The queue: whoever has it is the only one who writes the row.
     writes: tokio::sync::Mutex<Writes>,
     state: Mutex<State>,
@@ -99,15 +100,15 @@ pub struct Held {
 /// What only the writer needs.
 #[derive(Debug)]
 struct Writes {
-    row: Stored,
-    /// Writes whose answer is not known, with the time they were sent, oldest first.
-    unanswered: Vec<(u64, Change)>,
+    row: Row,
+    /// What writes whose answer is not known would have made of the row, and when they were sent, oldest first.
+    unanswered: Vec<(Row, u64)>,
 }
 
 /// What anybody may look at, for a moment.
 #[derive(Debug)]
 struct State {
-    row: Stored,
+    row: Row,
     renewed_ms: u64,
     due_ms: u64,
     renewing: bool,
@@ -124,7 +125,7 @@ struct State {
 }
 
 /// What the renewer wants to know of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulse {
     /// Its renewal is due and under way nowhere.
     pub due: bool,
@@ -132,26 +133,26 @@ pub struct Pulse {
     pub age_ms: u64,
     /// Milliseconds without a word of the group.
     pub silent_ms: u64,
+    /// For too long.
+    pub is_silent: bool,
     /// A group processes the shard.
     pub has_group: bool,
     /// The table names another owner, who waits for this one to finish.
     pub hand_over: bool,
-    /// It ended here.
-    pub lost: bool,
+    /// How it ended here, if it did.
+    pub lost: Option<Lost>,
 }
 
 impl Held {
     /// A lease that was taken by a write sent at `sent_ms`.
-    pub fn new(app: &str, me: &str, failover: Duration, row: Stored, sent_ms: u64, grace: Duration) -> Self {
-        let failover_ms = as_ms(failover);
+    pub fn new(app: &str, me: &str, timing: Timing, row: Row, sent_ms: u64, grace: Duration) -> Self {
         let state = State {
             row: row.clone(),
             renewed_ms: sent_ms,
-            // Spread from the start: leases taken at once are not renewed at once.
-            due_ms: sent_ms + fastrand::u64(failover_ms / 6..=failover_ms / 3),
+            due_ms: timing.first_due_ms(sent_ms, &mut Rng::new()),
             renewing: false,
             epoch: 0,
-            fence: Fence::until(sent_ms + failover_ms),
+            fence: Fence::until(timing.fence_until_ms(sent_ms)),
             heard_ms: sent_ms,
             grace_until_ms: if grace.is_zero() { 0 } else { Fence::now_ms() + as_ms(grace) },
             fenced_off: false,
@@ -162,7 +163,7 @@ impl Held {
             app: app.to_owned(),
             shard: row.shard.clone(),
             me: me.to_owned(),
-            failover_ms,
+            timing,
             writes: tokio::sync::Mutex::new(Writes { row, unanswered: Vec::new() }),
             state: Mutex::new(state),
         }
@@ -178,13 +179,21 @@ impl Held {
     }
 
     /// The row as it was last read or written.
-    pub fn row(&self) -> Stored {
+    pub fn row(&self) -> Row {
         self.state().row.clone()
     }
 
     /// Whether the shard was read to its end.
     pub fn is_ended(&self) -> bool {
         self.state().row.is_ended()
+    }
+
+    /// A scan has shown the row: a renewal is due at once when it is another's by then, which settles whose it is.
+    pub fn check(&self, scanned: &Row, me: &str) {
+        let mut state = self.state();
+        if scanned.counter > state.row.counter && scanned.actual_owner() != Some(me) {
+            state.due_ms = 0;
+        }
     }
 
     /// Whether a group processes the shard.
@@ -212,7 +221,7 @@ impl Held {
             return Err(Lost::HandedOver(state.row.owner.clone()));
         }
         state.fence.shut();
-        state.fence = Fence::until(state.renewed_ms + self.failover_ms);
+        state.fence = Fence::until(self.timing.fence_until_ms(state.renewed_ms));
         state.epoch = epoch;
         state.heard_ms = Fence::now_ms();
         Ok(())
@@ -237,7 +246,7 @@ impl Held {
         if state.fenced_off {
             return Err(Lost::HandedOver(state.row.owner.clone()));
         }
-        if now_ms >= state.renewed_ms + self.failover_ms {
+        if self.timing.is_lost(state.renewed_ms, now_ms) {
             return Err(Lost::RanOut);
         }
         state.heard_ms = now_ms;
@@ -251,7 +260,7 @@ impl Held {
         state.fence.shut();
         state.epoch = 0;
         state.heard_ms = Fence::now_ms();
-        state.fence = Fence::until(state.renewed_ms + self.failover_ms);
+        state.fence = Fence::until(self.timing.fence_until_ms(state.renewed_ms));
     }
 
     /// A lease that nobody processes is not forgotten: somebody asks for leases.
@@ -272,10 +281,10 @@ impl Held {
             due,
             age_ms: now_ms.saturating_sub(state.renewed_ms),
             silent_ms: now_ms.saturating_sub(state.heard_ms),
+            is_silent: self.timing.is_silent(state.heard_ms, now_ms),
             has_group: state.epoch != 0,
-            hand_over: state.row.checkpoint_owner.as_deref() == Some(&self.me)
-                && state.row.owner.as_deref() != Some(&self.me),
-            lost: state.lost.is_some(),
+            hand_over: state.row.is_handed_over_by(&self.me),
+            lost: state.lost.clone(),
         }
     }
 
@@ -284,8 +293,7 @@ impl Held {
         let mut state = self.state();
         state.renewing = false;
         if !well {
-            let soon = self.failover_ms / 12;
-            state.due_ms = Fence::now_ms() + fastrand::u64(soon / 2..=soon);
+            state.due_ms = self.timing.retry_due_ms(Fence::now_ms(), &mut Rng::new());
         }
     }
 
@@ -300,9 +308,10 @@ impl Held {
         true
     }
 
-    /// Milliseconds since the last renewal was sent.
-    pub fn pulse_age_ms(&self) -> u64 {
-        Fence::now_ms().saturating_sub(self.state().renewed_ms)
+    /// Milliseconds since the last renewal was sent, and whether that is late.
+    pub fn age(&self) -> (u64, bool) {
+        let (renewed_ms, now_ms) = (self.state().renewed_ms, Fence::now_ms());
+        (now_ms.saturating_sub(renewed_ms), self.timing.is_late(renewed_ms, now_ms))
     }
 
     /// The lease was not renewed in time.
@@ -323,11 +332,11 @@ impl Held {
     }
 
     /// Writes a change, after the writes before it. What a lost answer left open is settled first (spec: kinesis-leases 3.1).
-    pub async fn write(&self, table: &Table, change: &Change) -> Result<Stored, Failed> {
+    pub async fn write(&self, table: &Table, change: &Change) -> Result<Row, Failed> {
         let mut writes = self.writes.lock().await;
-        let mut last = None;
         for _ in 0..TURNS {
             let sent_ms = self.may_write()?;
+            let wanted = change.after(&writes.row);
             let fault = match table.update(&self.shard, &change.update(&writes.row, &self.me)).await {
                 Ok(row) => {
                     self.adopt(&mut writes, row.clone(), sent_ms);
@@ -337,7 +346,7 @@ impl Held {
             };
             let Fault::Condition(item) = fault else {
                 if fault.is_ambiguous() && writes.unanswered.len() < REMEMBERED {
-                    writes.unanswered.push((sent_ms, change.clone()));
+                    writes.unanswered.push((wanted, sent_ms));
                 }
                 return Err(Failed::Fault(fault));
             };
@@ -345,59 +354,60 @@ impl Held {
                 Some(found) => Some(found),
                 None => table.get(&self.shard).await.map_err(Failed::Fault)?,
             };
-            match judge(&writes, found, &self.me) {
-                Verdict::Ours { row, sent_ms } => {
-                    Metric::Recovered.count(&self.app, 1);
-                    tracing::info!(
-                        application = self.app,
-                        shard = self.shard,
-                        counter = row.counter,
-                        "a write whose answer was lost had landed"
-                    );
-                    let landed = change.shows(&writes.row, &row);
-                    self.adopt(&mut writes, row.clone(), sent_ms);
-                    if landed {
-                        return Ok(row);
-                    }
-                }
-                Verdict::Again => last = Some(Fault::Condition(None)),
-                Verdict::Lost(lost) => {
-                    self.ended(&lost);
-                    return Err(Failed::Lost(lost));
-                }
+            if let Some(landed) = self.settle(&mut writes, found)?
+                && (&landed.checkpoint, &landed.pending) == (&wanted.checkpoint, &wanted.pending)
+            {
+                return Ok(landed);
             }
         }
-        Err(Failed::Fault(last.unwrap_or(Fault::Condition(None))))
+        Err(Failed::Fault(Fault::Condition(None)))
     }
 
     /// Reads the row anew, after the writes before; finds out what a lost answer left open, and whether the lease is still ours.
-    pub async fn read(&self, table: &Table) -> Result<Stored, Failed> {
+    pub async fn read(&self, table: &Table) -> Result<Row, Failed> {
         let mut writes = self.writes.lock().await;
         self.may_write()?;
         let found = table.get(&self.shard).await.map_err(Failed::Fault)?;
-        if let Some(row) = &found
-            && row.counter == writes.row.counter
-            && row.actual_owner() == Some(&self.me)
-        {
-            writes.row = row.clone();
-            self.state().row = row.clone();
-            return Ok(row.clone());
-        }
-        match judge(&writes, found, &self.me) {
-            Verdict::Ours { row, sent_ms } => {
-                self.adopt(&mut writes, row.clone(), sent_ms);
-                Ok(row)
+        self.settle(&mut writes, found)?;
+        Ok(writes.row.clone())
+    }
+
+    /// Goes on from the row as it was found; gives it when a write without an answer has made it so.
+    fn settle(&self, writes: &mut Writes, found: Option<Row>) -> Result<Option<Row>, Failed> {
+        let sent: Vec<Row> = writes.unanswered.iter().map(|(row, _)| row.clone()).collect();
+        let outcome = judge(&writes.row, &sent, found.as_ref(), &self.me);
+        let lost = match (outcome, found) {
+            (Outcome::Landed(index), Some(row)) => {
+                Metric::Recovered.count(&self.app, 1);
+                tracing::info!(
+                    application = self.app,
+                    shard = self.shard,
+                    counter = row.counter,
+                    "a write whose answer was lost had landed"
+                );
+                let sent_ms = writes.unanswered.get(index).map_or(0, |(_, sent_ms)| *sent_ms);
+                self.adopt(writes, row.clone(), sent_ms);
+                return Ok(Some(row));
             }
-            Verdict::Again => Err(Failed::Fault(Fault::Condition(None))),
-            Verdict::Lost(lost) => {
-                self.ended(&lost);
-                Err(Failed::Lost(lost))
+            (Outcome::HandOff | Outcome::Unchanged, Some(row)) => {
+                writes.row = row.clone();
+                self.state().row = row;
+                return Ok(None);
             }
-        }
+            (Outcome::Twin, _) => Lost::Twin,
+            (Outcome::Stolen, Some(row)) => {
+                let owner = row.actual_owner().map(str::to_owned);
+                self.state().row = row;
+                Lost::Taken(owner)
+            }
+            (Outcome::Gone, _) | (_, None) => Lost::Gone,
+        };
+        self.ended(&lost);
+        Err(Failed::Lost(lost))
     }
 
     /// Writes what ends this worker's ownership, after the writes before; the lease has ended here whatever comes of it.
-    pub async fn finish(&self, table: &Table, lost: Lost, update: fn(&Stored) -> Update) -> Result<(), Failed> {
+    pub async fn finish(&self, table: &Table, lost: Lost, update: fn(&Row) -> Update) -> Result<(), Failed> {
         let writes = self.writes.lock().await;
         if let Some(lost) = self.lost().filter(|known| *known != lost) {
             return Err(Failed::Lost(lost));
@@ -424,23 +434,22 @@ impl Held {
             return Err(Failed::Lost(lost));
         }
         let now_ms = Fence::now_ms();
-        let until_ms = self.state().renewed_ms + self.failover_ms;
-        if now_ms >= until_ms {
+        let renewed_ms = self.state().renewed_ms;
+        if self.timing.is_lost(renewed_ms, now_ms) {
             self.ended(&Lost::RanOut);
             return Err(Failed::Lost(Lost::RanOut));
         }
         Ok(now_ms)
     }
 
-    fn adopt(&self, writes: &mut Writes, row: Stored, sent_ms: u64) {
+    fn adopt(&self, writes: &mut Writes, row: Row, sent_ms: u64) {
         writes.row = row.clone();
         writes.unanswered.clear();
         let mut state = self.state();
         state.row = row;
         state.renewed_ms = state.renewed_ms.max(sent_ms);
-        let every = self.failover_ms / 3;
-        state.due_ms = sent_ms + every - fastrand::u64(0..=every / 10);
-        state.fence.extend(sent_ms + self.failover_ms);
+        state.due_ms = self.timing.next_due_ms(sent_ms, &mut Rng::new());
+        state.fence.extend(self.timing.fence_until_ms(sent_ms));
     }
 
     fn ended(&self, lost: &Lost) {
@@ -460,30 +469,5 @@ impl Held {
             Lost::Gone => tracing::warn!(application, shard, "the lease's row is gone"),
             lost => tracing::info!(application, shard, now = lost.now(), "lease lost"),
         }
-    }
-}
-
-/// What a row that is not as known means.
-enum Verdict {
-    /// A write of ours without an answer has made it so.
-    Ours { row: Stored, sent_ms: u64 },
-    /// It is as known: the condition failed for what is over.
-    Again,
-    /// The lease is not ours any more.
-    Lost(Lost),
-}
-
-fn judge(writes: &Writes, found: Option<Stored>, me: &str) -> Verdict {
-    let Some(row) = found else { return Verdict::Lost(Lost::Gone) };
-    if row.actual_owner() != Some(me) {
-        return Verdict::Lost(Lost::Taken(row.actual_owner().map(str::to_owned)));
-    }
-    if row.counter == writes.row.counter {
-        return Verdict::Again;
-    }
-    let made = |(_, change): &&(u64, Change)| change.shows(&writes.row, &row);
-    match writes.unanswered.iter().find(made) {
-        Some((sent_ms, _)) if row.counter == writes.row.counter + 1 => Verdict::Ours { sent_ms: *sent_ms, row },
-        _ => Verdict::Lost(Lost::Twin),
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use fastrand::Rng;
+use snowmelt_leases::fleet::{Kind, Row, Rows, StealBackoff, Take, unfinished_parent};
 use snowmelt_leases::{Fence, LeaseError, ListShards, Position};
 
-use crate::codec::{Rows, Stored};
 use crate::fault::Fault;
 use crate::held::{Failed, Held, Lost};
 use crate::metric::Metric;
@@ -38,15 +40,18 @@ pub struct Member {
     wanted: AtomicBool,
 }
 
-#[derive(Default)]
 struct State {
     held: BTreeMap<String, Arc<Held>>,
     /// The table as it was last seen, own writes included.
     view: Rows,
     /// Leases that are not to be taken before a time.
     refused: BTreeMap<String, u64>,
-    claimed_ms: u64,
     lister: Option<Lister>,
+    /// Rows as takes without an answer would have made them.
+    unanswered: Rows,
+    backoff: StealBackoff,
+    /// A row was found to be gone.
+    gone: bool,
 }
 
 /// Who lists the stream's shards, and where one without a history begins.
@@ -55,7 +60,15 @@ pub type Lister = (Arc<dyn ListShards>, Position);
 impl Member {
     /// A member that holds nothing yet.
     pub fn new(app: &str, me: &str, options: Arc<LeaseOptions>, renewals: Table, table: Table) -> Self {
-        let state = State { claimed_ms: Fence::now_ms(), ..State::default() };
+        let state = State {
+            held: BTreeMap::new(),
+            view: Rows::new(),
+            refused: BTreeMap::new(),
+            lister: None,
+            unanswered: Rows::new(),
+            backoff: StealBackoff::new(as_ms(options.failover)),
+            gone: false,
+        };
         Self {
             app: app.to_owned(),
             me: me.to_owned(),
@@ -95,29 +108,25 @@ impl Member {
         state.held.values().filter(|held| held.lost().is_none()).map(|held| held.shard().to_owned()).collect()
     }
 
-    /// The table as it was last seen.
-    pub fn view(&self) -> Rows {
-        self.state().view.clone()
-    }
-
     /// A row as it was last seen.
-    pub fn seen(&self, shard: &str) -> Option<Stored> {
+    pub fn seen(&self, shard: &str) -> Option<Row> {
         self.state().view.get(shard).cloned()
     }
 
     /// Replaces the picture of the table. Rows of leases that are held are newer here than in any scan.
     pub fn see(&self, mut rows: Rows) {
         let mut state = self.state();
-        for (shard, held) in &state.held {
-            if held.lost().is_none() && rows.contains_key(shard) {
-                rows.insert(shard.clone(), held.row());
+        for (shard, held) in state.held.iter().filter(|(_, held)| held.lost().is_none()) {
+            if let Some(row) = rows.get_mut(shard) {
+                held.check(row, &self.me);
+                *row = held.row();
             }
         }
         state.view = rows;
     }
 
     /// Notes a row that was written or read.
-    pub fn note(&self, row: Stored) {
+    pub fn note(&self, row: Row) {
         self.state().view.insert(row.shard.clone(), row);
     }
 
@@ -128,12 +137,13 @@ impl Member {
         state.held.remove(shard);
     }
 
-    /// Somebody asks for leases: those that wait for a group go on being renewed.
+    /// Somebody asks for leases: those that can't be read yet, or any more, go on being renewed. One that can be read waits for its
+    /// group no longer than a group may be silent.
     pub fn claimed(&self) {
-        let mut state = self.state();
-        state.claimed_ms = Fence::now_ms();
-        for held in state.held.values() {
-            held.keep_waiting();
+        for held in self.all_held() {
+            if !self.is_readable(&held.row()) {
+                held.keep_waiting();
+            }
         }
     }
 
@@ -145,11 +155,6 @@ impl Member {
     /// Who lists the shards, once somebody has claimed.
     pub fn lister(&self) -> Option<Lister> {
         self.state().lister.clone()
-    }
-
-    /// How long nobody has asked for leases.
-    pub fn unclaimed_ms(&self) -> u64 {
-        Fence::now_ms().saturating_sub(self.state().claimed_ms)
     }
 
     /// Wants a look at the table at the next claim.
@@ -186,24 +191,75 @@ impl Member {
         state.refused.contains_key(shard)
     }
 
-    /// Takes a lease as it is known. `stolen` says that its owner is alive.
+    /// Takes a lease as it is known.
     ///
     /// # Errors
     /// A [`Fault`]; [`Fault::Condition`] when another worker was faster.
-    pub async fn take(&self, known: &Stored, stolen: bool) -> Result<Arc<Held>, Fault> {
+    pub async fn take(&self, take: &Take) -> Result<Arc<Held>, Fault> {
+        let known = &take.row;
         let sent_ms = Fence::now_ms();
-        let row = self.table.update(&known.shard, &rows::take(known, &self.me)).await?;
-        let grace = if stolen { self.options.grace } else { std::time::Duration::ZERO };
+        let taken = self.table.update(&known.shard, &rows::take(known, &self.me)).await;
+        let row = taken.inspect_err(|fault| {
+            if fault.is_ambiguous() {
+                self.state().unanswered.insert(known.shard.clone(), known.taken_by(&self.me));
+            }
+        })?;
+        let stolen = take.kind == Kind::Steal;
+        let grace = if stolen { self.options.grace } else { Duration::ZERO };
         let metric = if stolen { Metric::Stolen } else { Metric::Taken };
         metric.count(&self.app, 1);
-        tracing::info!(application = self.app, shard = row.shard, from = known.actual_owner(), stolen, "lease taken");
-        let held = Held::new(&self.app, &self.me, self.options.failover, row.clone(), sent_ms, grace);
+        tracing::info!(application = self.app, shard = row.shard, from = known.actual_owner(), kind = ?take.kind, "lease taken");
+        let held = Held::new(&self.app, &self.me, self.options.timing(), row.clone(), sent_ms, grace);
         let held = Arc::new(held);
         let mut state = self.state();
+        if stolen {
+            state.backoff.stole(&row.shard, sent_ms);
+        }
         state.refused.remove(&row.shard);
         state.held.insert(row.shard.clone(), Arc::clone(&held));
         state.view.insert(row.shard.clone(), row);
         Ok(held)
+    }
+
+    /// The rows that this worker may take though they carry its name already: takes whose answer was lost and that had landed.
+    pub fn landed(&self, rows: &Rows) -> Vec<Take> {
+        let unanswered = std::mem::take(&mut self.state().unanswered);
+        let landed = unanswered.into_iter().filter_map(|(shard, taken)| {
+            let row = rows.get(&shard)?;
+            let same = (row.counter, row.actual_owner()) == (taken.counter, taken.actual_owner());
+            same.then(|| Take { row: row.clone(), kind: Kind::Adopt })
+        });
+        landed.collect()
+    }
+
+    /// How many leases of workers that are alive may be taken now.
+    pub fn may_steal(&self) -> usize {
+        self.state().backoff.allowed(self.options.steal_at_once, Fence::now_ms())
+    }
+
+    /// A lease is lost: it is held no more, and the table is to be looked at.
+    pub fn lost_it(&self, held: &Arc<Held>, lost: &Lost) {
+        let mut state = self.state();
+        match lost {
+            Lost::Gone => drop(state.view.remove(held.shard())),
+            Lost::Taken(_) => {
+                let row = held.row();
+                state.view.insert(row.shard.clone(), row);
+                state.backoff.lost(held.shard(), Fence::now_ms(), &mut Rng::new());
+            }
+            Lost::Twin | Lost::RanOut | Lost::HandedOver(_) | Lost::GivenUp => {}
+        }
+        state.gone |= *lost == Lost::Gone;
+        if state.held.get(held.shard()).is_some_and(|known| Arc::ptr_eq(known, held)) {
+            state.held.remove(held.shard());
+        }
+        drop(state);
+        self.want_look();
+    }
+
+    /// Whether a row was found to be gone; asked once.
+    pub fn take_gone(&self) -> bool {
+        std::mem::take(&mut self.state().gone)
     }
 
     /// Gives a lease up, so that anybody may take it at once; a hand-off that has begun is completed instead.
@@ -213,7 +269,7 @@ impl Member {
     pub async fn give_up(&self, held: &Arc<Held>) -> Result<(), Failed> {
         let row = held.row();
         let pending = row.checkpoint_owner.as_deref() == Some(&self.me);
-        let (lost, update): (_, fn(&Stored) -> _) =
+        let (lost, update): (_, fn(&Row) -> _) =
             if pending { (Lost::HandedOver(row.owner), rows::assign) } else { (Lost::GivenUp, rows::evict) };
         let done = held.finish(&self.table, lost, update).await;
         self.drop_held(held);
@@ -232,14 +288,10 @@ impl Member {
         }
     }
 
-    /// Whether a shard can be read: not done, and the shards before it done or forgotten.
-    pub fn is_readable(&self, row: &Stored) -> bool {
-        let state = self.state();
-        let done = |parent: &String| {
-            let held = state.held.get(parent).filter(|held| held.lost().is_none());
-            held.map_or_else(|| state.view.get(parent).is_none_or(Stored::is_ended), |held| held.is_ended())
-        };
-        !row.is_ended() && row.actual_owner() == Some(&self.me) && row.parents.iter().all(done)
+    /// Whether a shard can be read: not done, the shards before it done or forgotten.
+    pub fn is_readable(&self, row: &Row) -> bool {
+        let ours = !row.is_ended() && row.actual_owner() == Some(&self.me);
+        ours && unfinished_parent(row, &self.state().view).is_none()
     }
 
     /// The error of a lease that is lost.
@@ -249,10 +301,13 @@ impl Member {
         LeaseError::Lost { app, shard, owner, now }
     }
 
-    /// The error of a write that failed.
-    pub fn failed(&self, shard: &str, failed: &Failed) -> LeaseError {
+    /// The error of a write that failed; a lease that it has lost is held no more.
+    pub fn failed(&self, held: &Arc<Held>, failed: &Failed) -> LeaseError {
         match failed {
-            Failed::Lost(lost) => self.lost(shard, lost),
+            Failed::Lost(lost) => {
+                self.lost_it(held, lost);
+                self.lost(held.shard(), lost)
+            }
             Failed::Fault(fault) => fault.of_lease(&self.app),
         }
     }
@@ -260,7 +315,7 @@ impl Member {
     /// How many leases are held, for the gauges.
     pub fn publish(&self) {
         let held = self.all_held();
-        let oldest = held.iter().map(|held| held.pulse_age_ms()).max().unwrap_or(0);
+        let oldest = held.iter().map(|held| held.age().0).max().unwrap_or(0);
         Metric::Held.set(&self.app, held.len() as u64);
         Metric::RenewalAge.set(&self.app, oldest);
     }

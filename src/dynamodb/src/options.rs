@@ -4,6 +4,8 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
+use snowmelt_leases::fleet::{Beside, Rules, Timing};
+
 /// Settings of [`crate::DynamoLeases`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseOptions {
@@ -30,19 +32,10 @@ pub struct LeaseOptions {
     pub grace: Duration,
     /// A lease whose group has not been heard of for so many times `failover` is renewed no more: another worker shall take it.
     pub silent_failovers: u32,
-    /// What to do beside a fleet of the Kinesis Client Library 3 that assigns leases by a leader.
-    pub beside_leader: BesideLeader,
+    /// What to do beside a fleet of the Kinesis Client Library 3 that assigns leases by a leader: wait until it has gone, or share.
+    pub beside_leader: Beside,
     /// Whether a table that is missing is made.
     pub create_table: bool,
-}
-
-/// What to do while a leader of the Kinesis Client Library 3 assigns leases. Spec: kinesis-leases 6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BesideLeader {
-    /// Take nothing until that fleet has gone.
-    Wait,
-    /// Take what is free, and a fair share by count, beside the leader.
-    Share,
 }
 
 impl Default for LeaseOptions {
@@ -59,26 +52,26 @@ impl Default for LeaseOptions {
             renewals_at_once: 20,
             grace: Duration::from_secs(2),
             silent_failovers: 3,
-            beside_leader: BesideLeader::Wait,
+            beside_leader: Beside::Wait,
             create_table: true,
         }
     }
 }
 
 impl LeaseOptions {
-    /// Time between two renewals of a lease.
-    pub(crate) fn renew_every(&self) -> Duration {
-        self.failover / 3
+    /// The times of a lease's life.
+    pub(crate) fn timing(&self) -> Timing {
+        Timing { failover_ms: as_ms(self.failover), silent_failovers: u64::from(self.silent_failovers) }
+    }
+
+    /// What a worker goes by that may steal so many leases at once.
+    pub(crate) fn rules(&self, steal_at_once: usize) -> Rules {
+        Rules { failover_ms: as_ms(self.failover), max_leases: self.max_leases, steal_at_once, priority: true }
     }
 
     /// Time between two looks at the table, without jitter.
     pub(crate) fn scan_every(&self) -> Duration {
         self.scan_every.unwrap_or(self.failover / 2)
-    }
-
-    /// How long a group may be silent.
-    pub(crate) fn silence(&self) -> Duration {
-        self.failover * self.silent_failovers
     }
 }
 

@@ -16,8 +16,15 @@ use crate::options::as_ms;
 /// How long a group that has lost its lease may take to be silent, before the lease is handed over.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Renews a member's leases until the member is dropped.
-pub async fn run(member: Weak<Member>) {
+/// Renews a member's leases until the member is dropped. A failure of ours must not cost all leases: it begins anew.
+pub async fn keep_running(member: Weak<Member>) {
+    while let Err(error) = tokio::spawn(run(Weak::clone(&member))).await {
+        tracing::error!(%error, "the renewal of leases failed and begins anew");
+        tokio::time::sleep(SILENCE).await;
+    }
+}
+
+async fn run(member: Weak<Member>) {
     let Some(options) = member.upgrade().map(|member| Arc::clone(&member.options)) else { return };
     let permits = Arc::new(Semaphore::new(options.renewals_at_once.max(1)));
     let tick = (options.failover / 40).clamp(Duration::from_millis(20), Duration::from_millis(250));
@@ -36,14 +43,13 @@ pub async fn run(member: Weak<Member>) {
 /// Does for one lease what is due.
 fn look(member: &Arc<Member>, held: &Arc<Held>, permits: &Arc<Semaphore>) {
     let pulse = held.pulse();
-    if pulse.lost {
-        member.drop_held(held);
+    if let Some(lost) = &pulse.lost {
+        member.lost_it(held, lost);
         return;
     }
     if pulse.age_ms >= as_ms(member.options.failover) {
         held.run_out();
-        member.want_look();
-        member.drop_held(held);
+        member.lost_it(held, &Lost::RanOut);
         return;
     }
     if pulse.hand_over {
@@ -53,7 +59,7 @@ fn look(member: &Arc<Member>, held: &Arc<Held>, permits: &Arc<Semaphore>) {
     if !pulse.due {
         return;
     }
-    if pulse.silent_ms > as_ms(member.options.silence()) {
+    if pulse.is_silent {
         held.renewed(false);
         if !pulse.has_group {
             let (member, held) = (Arc::clone(member), Arc::clone(held));
@@ -92,17 +98,11 @@ async fn renew(member: &Arc<Member>, held: &Arc<Held>) {
     held.renewed(written.is_ok());
     match written {
         Ok(row) => member.note(row),
-        Err(Failed::Lost(lost)) => {
-            if lost == Lost::Gone {
-                member.forget(held.shard());
-            }
-            member.want_look();
-            member.drop_held(held);
-        }
+        Err(Failed::Lost(lost)) => member.lost_it(held, &lost),
         Err(Failed::Fault(fault)) => {
             Metric::RenewalsFailed.count(&member.app, 1);
-            let age_ms = held.pulse_age_ms();
-            if age_ms > as_ms(member.options.failover) * 2 / 3 {
+            let (age_ms, late) = held.age();
+            if late {
                 tracing::warn!(application = member.app, shard = held.shard(), age_ms, error = %fault, "the lease is about to run out");
             } else {
                 tracing::debug!(application = member.app, shard = held.shard(), age_ms, error = %fault, "not renewed");

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+use snowmelt_leases::fleet::{
+    Coordinator, Decision, Holes, Kind, Mode, ModeWatch, Row, Rows, Take, Timing, Watch, adopt, decide,
+};
 use snowmelt_leases::{Fence, Lease, LeaseError, ListShards, Position, ShardInfo};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cleanup;
-use crate::codec::{Rows, Stored};
 use crate::fault::Fault;
 use crate::member::Member;
 use crate::metric::Metric;
-use crate::mode::{Leader, LeaderWatch};
-use crate::options::{BesideLeader, as_ms};
-use crate::plan::{Planner, Take};
-use crate::sync;
+use crate::options::as_ms;
+use crate::{leader, sync};
 
 /// Time between two passes that remove rows.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
@@ -31,10 +32,13 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct Rounds {
     /// The table is there and a lease table.
     ready: bool,
-    planner: Planner,
-    leader: LeaderWatch,
-    known_leader: Option<Leader>,
-    leader_due_ms: u64,
+    /// A look was done in which leases could be taken.
+    started: bool,
+    watch: Watch,
+    holes: Holes,
+    leader: ModeWatch,
+    mode: Option<Mode>,
+    mode_due_ms: u64,
     said_ms: u64,
     due_ms: u64,
     failures: u32,
@@ -45,8 +49,10 @@ pub struct Rounds {
 
 impl Rounds {
     /// Whether the owner of a row as it is now has let it run out, as far as looks have shown.
-    pub fn has_expired(&self, row: &Stored, member: &Member) -> bool {
-        self.planner.has_expired(row, Fence::now_ms(), &member.options)
+    pub fn has_expired(&self, row: &Row, member: &Member) -> bool {
+        // A counter that has moved since the last look is a renewal.
+        let as_seen = member.seen(&row.shard).is_some_and(|seen| seen.counter == row.counter);
+        as_seen && self.watch.is_expired(row, as_ms(member.options.failover), Fence::now_ms())
     }
 }
 
@@ -69,8 +75,8 @@ pub async fn claim(
             match rounds.look(member, shards, initial).await {
                 Ok(took) => {
                     rounds.failures = 0;
-                    let wait = every.max(took * SCAN_SHARE).mul_f64(0.8 + 0.4 * fastrand::f64());
-                    rounds.due_ms = Fence::now_ms() + as_ms(wait);
+                    let period_ms = as_ms(every.max(took * SCAN_SHARE));
+                    rounds.due_ms = Timing::next_round_ms(period_ms, Fence::now_ms(), &mut Rng::new());
                 }
                 Err(error) => {
                     let wait = (RETRY * 2_u32.pow(rounds.failures.min(8))).min(every);
@@ -81,9 +87,39 @@ pub async fn claim(
             }
         }
     }
-    let held = member.all_held().into_iter().filter(|held| held.lost().is_none());
-    let rows = held.map(|held| held.row()).filter(|row| member.is_readable(row));
-    Ok(rows.map(|row| row.lease(&member.app, 0)).collect())
+    let mut readable = Vec::new();
+    for held in member.all_held().into_iter().filter(|held| held.lost().is_none()) {
+        let row = held.row();
+        if member.is_readable(&row) && (held.has_group() || parents_are_done(member, &row).await) {
+            readable.push(row.to_lease(&member.app, 0));
+        }
+    }
+    Ok(readable)
+}
+
+/// Whether the shards before one are done, as the table says at this moment: a scan may leave out rows that were made just before
+/// it, and a parent without a row would count as done.
+async fn parents_are_done(member: &Member, row: &Row) -> bool {
+    for parent in &row.parents {
+        if member.held(parent).is_some_and(|held| held.is_ended()) {
+            continue;
+        }
+        match member.table.get(parent).await {
+            Ok(None) => {}
+            Ok(Some(row)) => {
+                let done = row.is_ended();
+                member.note(row);
+                if !done {
+                    return false;
+                }
+            }
+            Err(fault) => {
+                tracing::debug!(application = member.app, shard = row.shard, error = %fault, "whether the shards before it are done is not known");
+                return false;
+            }
+        }
+    }
+    true
 }
 
 impl Rounds {
@@ -108,56 +144,71 @@ impl Rounds {
         Metric::Foreign.set(&member.app, scan.foreign as u64);
         Metric::Malformed.set(&member.app, scan.malformed as u64);
         let mut rows = scan.rows;
-        let may_take = self.may_take(member, scan.signs).await?;
+        self.watch.see(&rows, Fence::now_ms());
+        let mode = self.mode(member, scan.coordinator).await?;
         member.see(rows.clone());
-        if may_take {
+        if mode != Mode::Wait {
             self.list_if_due(member, shards, initial, &mut rows).await?;
+            // What was made just now is free at once.
+            self.watch.see(&rows, Fence::now_ms());
             member.see(rows.clone());
+            self.take(member, &rows, mode, took > member.options.failover / 6).await;
         }
         let now_ms = Fence::now_ms();
-        let held = member.held_shards();
-        let plan = self.planner.plan(&rows, &held, &member.me, now_ms, &member.options);
-        Metric::Wanted.set(&member.app, plan.wanted as u64);
-        Metric::Expired.set(&member.app, plan.expired as u64);
-        let switches = rows.values().map(|row| row.owner_switches).max().unwrap_or(0);
-        Metric::OwnerSwitches.set(&member.app, switches);
-        if may_take && !member.is_leaving() {
-            let takes = plan.takes.into_iter().filter(|take| !member.refuses(&take.shard)).collect();
-            take_all(member, takes, &rows, took > member.options.renew_every() / 2).await;
-        }
         if now_ms >= self.clean_due_ms {
-            self.clean_due_ms = now_ms + as_ms(CLEAN_EVERY.min(member.options.failover * 6));
-            cleanup::clean_up(member, &rows, self.listed.as_deref()).await;
+            self.clean_due_ms = now_ms + as_ms(CLEAN_EVERY.min(member.options.failover * 3));
+            cleanup::clean_up(member, &rows, self.listed.as_deref().unwrap_or_default()).await;
         }
         Ok(took)
     }
 
-    /// Whether leases may be taken: not beside the leader of a fleet of the Kinesis Client Library 3, unless that was asked for.
-    async fn may_take(&mut self, member: &Member, mut signs: crate::mode::Signs) -> Result<bool, LeaseError> {
+    /// Takes what this worker's share lacks; at the start its own of an earlier process.
+    async fn take(&mut self, member: &Arc<Member>, rows: &Rows, mode: Mode, slow: bool) {
         let now_ms = Fence::now_ms();
-        let due = now_ms >= self.leader_due_ms;
-        let leader = match self.known_leader {
-            Some(leader) if !due => leader,
+        // Beside a leader rows are taken one at a time, so that both see what the other does.
+        let at_once = if mode == Mode::Share { 1 } else { usize::MAX };
+        let rules = member.options.rules(member.may_steal().min(at_once));
+        let decision = decide(rows, &self.watch, &member.me, &rules, now_ms, &mut Rng::new());
+        publish(&member.app, rows, &decision);
+        let own = if self.started { member.landed(rows) } else { adopt(rows, &member.me, &rules) };
+        self.started = true;
+        let held = member.held_shards();
+        let takes = if own.is_empty() { decision.take } else { own };
+        let wanted = |take: &Take| !held.contains(&take.row.shard) && !member.refuses(&take.row.shard);
+        let takes: Vec<Take> = takes.into_iter().filter(wanted).collect();
+        if !takes.is_empty() && !member.is_leaving() {
+            // Own rows come first; the share is decided with them.
+            if takes.iter().any(|take| take.kind == Kind::Adopt) {
+                member.want_look();
+            }
+            take_all(member, takes, slow).await;
+        }
+    }
+
+    /// How leases are to be taken. Spec: kinesis-leases 6.
+    async fn mode(&mut self, member: &Member, mut coordinator: Coordinator) -> Result<Mode, LeaseError> {
+        let now_ms = Fence::now_ms();
+        let mode = match self.mode {
+            Some(mode) if now_ms < self.mode_due_ms => mode,
             _ => {
-                signs.read_tables(&member.app, &member.table).await.map_err(|fault| fault.of_lease(&member.app))?;
-                self.leader_due_ms = now_ms + as_ms(member.options.failover * 2);
-                let leader = self.leader.look(signs, &member.me, now_ms);
-                self.known_leader = Some(leader);
-                leader
+                let read = leader::read(&mut coordinator, &member.app, &member.table).await;
+                read.map_err(|fault| fault.of_lease(&member.app))?;
+                coordinator.updated.remove(&member.me);
+                self.mode_due_ms = now_ms + as_ms(member.options.failover * 2);
+                let mode = self.leader.see(coordinator, member.options.beside_leader, now_ms);
+                self.mode = Some(mode);
+                mode
             }
         };
-        let waits = leader != Leader::None && member.options.beside_leader == BesideLeader::Wait;
-        Metric::Waiting.set(&member.app, u64::from(waits));
-        if waits && now_ms >= self.said_ms {
+        Metric::Waiting.set(&member.app, u64::from(mode == Mode::Wait));
+        if mode == Mode::Wait && now_ms >= self.said_ms {
             self.said_ms = now_ms + as_ms(SAY_EVERY);
-            let alive = leader == Leader::Alive;
             tracing::warn!(
                 application = member.app,
-                alive,
-                "a fleet of the Kinesis Client Library 3 assigns the leases of this table by a leader: nothing is taken until it has gone"
+                "a fleet of the Kinesis Client Library 3 assigns the leases of this table by a leader, or did so: nothing is taken until it has been silent for 90 s"
             );
         }
-        Ok(!waits)
+        Ok(mode)
     }
 
     /// Lists the stream's shards at the start and when the table shows a hole, and makes the leases that are missing.
@@ -168,32 +219,40 @@ impl Rounds {
         initial: &Position,
         rows: &mut Rows,
     ) -> Result<(), LeaseError> {
-        if self.listed.is_some() && !self.planner.wants_listing(rows, Fence::now_ms()) {
+        let hole = self.holes.check(rows);
+        let gone = member.take_gone();
+        if self.listed.is_some() && !hole && !gone {
             return Ok(());
         }
         let listed = shards.shards().await?;
         sync::make_missing(&member.app, &member.table, rows, &listed, initial).await?;
-        self.planner.listed(Fence::now_ms());
         self.listed = Some(listed);
         Ok(())
     }
 }
 
+fn publish(app: &str, rows: &Rows, decision: &Decision) {
+    Metric::Wanted.set(app, decision.target as u64);
+    Metric::Expired.set(app, decision.expired as u64);
+    let switches = rows.values().map(|row| row.owner_switches).max().unwrap_or(0);
+    Metric::OwnerSwitches.set(app, switches);
+}
+
 /// Takes leases, side by side. One that another worker takes first is left to it.
-async fn take_all(member: &Arc<Member>, takes: Vec<Take>, rows: &Rows, slow: bool) {
+async fn take_all(member: &Arc<Member>, takes: Vec<Take>, slow: bool) {
     let permits = Arc::new(Semaphore::new(member.options.renewals_at_once.max(1)));
     let mut taking = JoinSet::new();
     for take in takes {
-        let Some(known) = rows.get(&take.shard).cloned() else { continue };
         let (member, permits) = (Arc::clone(member), Arc::clone(&permits));
         taking.spawn(async move {
             let permit = permits.acquire_owned().await;
-            let taken = take_one(&member, known, &take, slow).await;
+            let shard = take.row.shard.clone();
+            let taken = take_one(&member, take, slow).await;
             drop(permit);
             match taken {
                 Ok(()) | Err(Fault::Condition(_)) => {}
                 Err(fault) => {
-                    tracing::warn!(application = member.app, shard = take.shard, error = %fault, "the lease was not taken");
+                    tracing::warn!(application = member.app, shard, error = %fault, "the lease was not taken");
                 }
             }
         });
@@ -205,15 +264,10 @@ async fn take_all(member: &Arc<Member>, takes: Vec<Take>, rows: &Rows, slow: boo
     }
 }
 
-async fn take_one(member: &Arc<Member>, known: Stored, take: &Take, slow: bool) -> Result<(), Fault> {
-    // After a slow scan counters of owners that are alive are old: only the owner tells whether the lease is still the one chosen.
-    let known = if take.stolen && slow {
-        match member.table.get(&known.shard).await? {
-            Some(now) if now.owner == known.owner && now.checkpoint_owner.is_none() => now,
-            _ => return Ok(()),
-        }
-    } else {
-        known
-    };
-    member.take(&known, take.stolen).await.map(drop)
+async fn take_one(member: &Arc<Member>, mut take: Take, slow: bool) -> Result<(), Fault> {
+    // After a slow scan counters of owners that are alive are old.
+    if slow && take.kind == Kind::Steal && !take.refresh(member.table.get(&take.row.shard).await?) {
+        return Ok(());
+    }
+    member.take(&take).await.map(drop)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use snowmelt_leases::fleet::{PendingState, Rows};
 use snowmelt_leases::{Application, Fence, Lease, LeaseError, LeaseStore, ListShards, Pending, Position, ShardInfo};
 
 use crate::client::Clients;
-use crate::codec::Rows;
+
 use crate::end;
 use crate::fault::Fault;
 use crate::held::{Change, Failed, Lost};
@@ -109,7 +110,7 @@ impl DynamoLeases {
         let (renewals, others) =
             (self.table(app, &clients.renewals, timestamp_ms), self.table(app, &clients.others, timestamp_ms));
         let member = Arc::new(Member::new(app, owner, Arc::clone(&self.inner.options), renewals, others));
-        self.inner.io.spawn(renewer::run(Arc::downgrade(&member)));
+        self.inner.io.spawn(renewer::keep_running(Arc::downgrade(&member)));
         members.insert(app.to_owned(), Arc::clone(&member));
         Ok(member)
     }
@@ -146,7 +147,7 @@ fn check_owner(app: &str, owner: &str) -> Result<(), LeaseError> {
 
 /// All rows as callers see them.
 fn leases(app: &str, rows: &Rows) -> Vec<Lease> {
-    rows.values().map(|row| row.lease(app, 0)).collect()
+    rows.values().map(|row| row.to_lease(app, 0)).collect()
 }
 
 #[async_trait]
@@ -166,7 +167,10 @@ impl LeaseStore for DynamoLeases {
         self.run(&name, async move {
             table.ensure(&app, create).await?;
             let mut rows = table.scan().await.map_err(|fault| fault.of_lease(&app))?.rows;
-            sync::make_missing(&app, &table, &mut rows, &shards, &initial).await?;
+            // An empty listing is none.
+            if !shards.is_empty() {
+                sync::make_missing(&app, &table, &mut rows, &shards, &initial).await?;
+            }
             Ok(leases(&app, &rows))
         })
         .await
@@ -226,26 +230,28 @@ impl LeaseStore for DynamoLeases {
     ) -> Result<(), LeaseError> {
         let member = self.known_member(lease)?;
         let (shard, epoch) = (lease.shard.clone(), lease.epoch);
-        let (position, pending) = (position.clone(), pending.cloned());
+        let (position, pending) = (position.clone(), pending.map(PendingState::from));
         let row = self
             .run(&lease.app, async move {
                 let held = end::of_epoch(&member, &shard, epoch)?;
+                // A sign of life. Whether the group is to end it hears when it renews: what is done may be stored until then.
+                held.heard(epoch).ok();
                 let known = held.row();
                 if position < known.checkpoint {
                     let (app, stored) = (member.app.clone(), known.checkpoint);
                     return Err(LeaseError::Backwards { app, shard, stored, offered: position });
                 }
-                if position == known.checkpoint && pending == known.pending && known.has_pending == pending.is_some() {
+                if position == known.checkpoint && pending == known.pending {
                     return Ok(known);
                 }
                 let written = held.write(&member.table, &Change::Checkpoint { position, pending }).await;
                 count(&member, &written);
-                let row = written.map_err(|failed| member.failed(&shard, &failed))?;
+                let row = written.map_err(|failed| member.failed(&held, &failed))?;
                 member.note(row.clone());
                 Ok(row)
             })
             .await?;
-        *lease = row.lease(&lease.app, epoch);
+        *lease = row.to_lease(&lease.app, epoch);
         Ok(())
     }
 
@@ -253,7 +259,7 @@ impl LeaseStore for DynamoLeases {
         let member = self.known_member(lease)?;
         let (shard, epoch, children) = (lease.shard.clone(), lease.epoch, children.to_vec());
         let row = self.run(&lease.app, async move { end::end_shard(&member, &shard, epoch, children).await }).await?;
-        *lease = row.lease(&lease.app, epoch);
+        *lease = row.to_lease(&lease.app, epoch);
         Ok(())
     }
 
@@ -268,7 +274,7 @@ impl LeaseStore for DynamoLeases {
                 return Ok(());
             }
             member.refuse(&lease.shard);
-            member.give_up(&held).await.map_err(|failed| member.failed(&lease.shard, &failed))
+            member.give_up(&held).await.map_err(|failed| member.failed(&held, &failed))
         })
         .await
     }

@@ -2,12 +2,13 @@
 //!
 //! One table an application: a row for each shard says who processes it and how far it came. [`LeaseStore`] is what
 //! the pipeline sees; rows and rules are those of the Kinesis Client Library (spec: kinesis-leases 2, 3, 7 to 9).
-//! [`EmbeddedLeases`] keeps them in files of this machine.
+//! [`EmbeddedLeases`] keeps them in files of this machine; [`fleet`] has what workers decide who share a table.
 #![deny(missing_docs)]
 
 mod embedded;
 mod error;
 mod fence;
+pub mod fleet;
 mod lease;
 mod position;
 mod store;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
-use snowmelt_leases::{Pending, Position};
+use snowmelt_leases::Position;
+use snowmelt_leases::fleet::{Coordinator, PendingState, Row, Rows};
 
 use super::Table;
 use super::update::Update;
-use crate::codec::{self, Decoded, Rows, Stored, attribute};
+use crate::codec::{self, Decoded, attribute};
 use crate::fault::{Fault, Item};
-use crate::mode::Signs;
+use crate::leader;
 
 /// Attempts of one page of a scan.
 const PAGE_ATTEMPTS: u32 = 3;
@@ -24,7 +25,7 @@ pub struct Scan {
     /// Leases that can't be read.
     pub malformed: usize,
     /// What rows of other kinds say of a leader.
-    pub signs: Signs,
+    pub coordinator: Coordinator,
 }
 
 impl Table {
@@ -41,7 +42,7 @@ impl Table {
                     }
                     Decoded::Foreign => {
                         scan.foreign += 1;
-                        scan.signs.add_foreign(&item);
+                        leader::note_foreign(&mut scan.coordinator, &item);
                     }
                     Decoded::Malformed(reason) => {
                         tracing::warn!(table = self.name, reason, "a row of the lease table can't be read");
@@ -73,7 +74,7 @@ impl Table {
     }
 
     /// Reads one row as it is at this moment; nothing when it is missing or no lease.
-    pub async fn get(&self, shard: &str) -> Result<Option<Stored>, Fault> {
+    pub async fn get(&self, shard: &str) -> Result<Option<Row>, Fault> {
         let read = self.client.get_item().table_name(&self.name).consistent_read(true);
         let read = read.key(attribute::KEY, codec::text(shard)).send().await;
         let item = read.map_err(|error| Fault::of(&self.name, &error))?.item;
@@ -81,7 +82,7 @@ impl Table {
     }
 
     /// Reads a lease; anything else is none.
-    pub fn row(&self, item: &Item) -> Option<Stored> {
+    pub fn row(&self, item: &Item) -> Option<Row> {
         match codec::decode(item, self.timestamp_ms) {
             Decoded::Lease(row) => Some(*row),
             Decoded::Foreign | Decoded::Malformed(_) => None,
@@ -89,7 +90,7 @@ impl Table {
     }
 
     /// Makes a row; false when there is one.
-    pub async fn create(&self, row: &Stored) -> Result<bool, Fault> {
+    pub async fn create(&self, row: &Row) -> Result<bool, Fault> {
         let put = self.client.put_item().table_name(&self.name).set_item(Some(codec::encode(row)));
         let put = put.condition_expression("attribute_not_exists(#k)").expression_attribute_names("#k", attribute::KEY);
         match put.send().await {
@@ -102,7 +103,7 @@ impl Table {
     }
 
     /// Changes a row; gives it as it is then.
-    pub async fn update(&self, shard: &str, update: &Update) -> Result<Stored, Fault> {
+    pub async fn update(&self, shard: &str, update: &Update) -> Result<Row, Fault> {
         let sent = self
             .client
             .update_item()
@@ -124,7 +125,7 @@ impl Table {
     }
 
     /// Removes a row that is at its end and as it is known.
-    pub async fn delete(&self, row: &Stored) -> Result<(), Fault> {
+    pub async fn delete(&self, row: &Row) -> Result<(), Fault> {
         let condition = Update::default()
             .when(attribute::COUNTER, Some(codec::number(row.counter)))
             .when(attribute::CHECKPOINT, Some(codec::text(row.checkpoint.text().0)));
@@ -143,7 +144,7 @@ impl Table {
 }
 
 /// A renewal: the counter moves. Valid while the row is as known and ours; a hand-off that has begun shows in the answer.
-pub fn renew(known: &Stored, me: &str) -> Update {
+pub fn renew(known: &Row, me: &str) -> Update {
     let next = codec::number(known.counter + 1);
     Update::default()
         .set(attribute::COUNTER, next)
@@ -152,7 +153,7 @@ pub fn renew(known: &Stored, me: &str) -> Update {
 }
 
 /// A checkpoint, with what is about to be done beyond; whatever was pending before goes.
-pub fn checkpoint(known: &Stored, me: &str, position: &Position, pending: Option<&Pending>) -> Update {
+pub fn checkpoint(known: &Row, me: &str, position: &Position, pending: Option<&PendingState>) -> Update {
     let (at, sub_sequence) = position.text();
     let beyond = pending.map(|pending| pending.position.text());
     renew(known, me)
@@ -161,11 +162,11 @@ pub fn checkpoint(known: &Stored, me: &str, position: &Position, pending: Option
         .set(attribute::OWNER_SWITCHES, codec::number(0))
         .put(attribute::PENDING, beyond.map(|(at, _)| codec::text(at)))
         .put(attribute::PENDING_SUB_SEQUENCE, beyond.map(|(_, sub_sequence)| codec::number(sub_sequence)))
-        .put(attribute::PENDING_STATE, pending.map(|pending| codec::state(&pending.state)))
+        .put(attribute::PENDING_STATE, pending.map(|pending| codec::bytes(&pending.state)))
 }
 
 /// Takes a lease: stricter than the Kinesis Client Library, which looks at the counter alone (spec: kinesis-leases 6, rule 2).
-pub fn take(known: &Stored, me: &str) -> Update {
+pub fn take(known: &Row, me: &str) -> Update {
     let update = as_seen(known)
         .set(attribute::OWNER, codec::text(me))
         .set(attribute::COUNTER, codec::number(known.counter + 1))
@@ -178,12 +179,12 @@ pub fn take(known: &Stored, me: &str) -> Update {
 }
 
 /// Gives a lease up: nobody owns it.
-pub fn evict(known: &Stored) -> Update {
+pub fn evict(known: &Row) -> Update {
     as_seen(known).remove(attribute::OWNER).add_one(attribute::COUNTER).when_there(attribute::KEY)
 }
 
 /// Ends a hand-off: the new owner has it alone.
-pub fn assign(known: &Stored) -> Update {
+pub fn assign(known: &Row) -> Update {
     as_seen(known)
         .remove(attribute::CHECKPOINT_OWNER)
         .add_one(attribute::COUNTER)
@@ -205,7 +206,7 @@ pub fn note_range((first, last): (u128, u128)) -> Update {
 }
 
 /// Wants both owners as they were seen.
-fn as_seen(known: &Stored) -> Update {
+fn as_seen(known: &Row) -> Update {
     Update::default()
         .when(attribute::OWNER, known.owner.clone().map(codec::text))
         .when(attribute::CHECKPOINT_OWNER, known.checkpoint_owner.clone().map(codec::text))

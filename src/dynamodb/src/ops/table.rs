@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
@@ -15,6 +17,13 @@ use crate::fault::Fault;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Time between two looks at a table that is being made.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long one request about a table may take: no lease depends on it.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn patient() -> Builder {
+    Builder::default().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+}
 
 /// What there is under a table's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +41,8 @@ pub enum Described {
 impl Table {
     /// Looks at the table.
     pub async fn describe(&self) -> Result<Described, Fault> {
-        let table = match self.client.describe_table().table_name(&self.name).send().await {
+        let asked = self.client.describe_table().table_name(&self.name).customize().config_override(patient());
+        let table = match asked.send().await {
             Ok(answer) => answer.table,
             Err(error) => match Fault::of(&self.name, &error) {
                 Fault::NoTable { .. } => return Ok(Described::Missing),
@@ -47,7 +57,8 @@ impl Table {
             .any(|known| known.attribute_name == attribute::KEY && known.attribute_type == ScalarAttributeType::S);
         let fits = matches!(&keys[..], [key] if key.attribute_name == attribute::KEY && key.key_type == KeyType::Hash);
         // An emulator may leave the keys out while the table is being made.
-        if !keys.is_empty() && !(fits && is_text) {
+        let is_other = !keys.is_empty() && (!fits || !is_text);
+        if is_other {
             let names: Vec<String> = keys.into_iter().map(|key| key.attribute_name).collect();
             return Ok(Described::Other(names.join(", ")));
         }
@@ -110,6 +121,8 @@ impl Table {
             .key_schema(key.build().map_err(build)?)
             .attribute_definitions(kind.build().map_err(build)?)
             .billing_mode(BillingMode::PayPerRequest)
+            .customize()
+            .config_override(patient())
             .send()
             .await;
         match made {

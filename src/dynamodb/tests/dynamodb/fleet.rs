@@ -205,19 +205,30 @@ async fn side_table(bench: &Bench, suffix: &str, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_leader_of_version_3_nothing_is_taken_unless_asked_for() {
-    use snowmelt_dynamodb::BesideLeader;
+    use snowmelt_leases::fleet::Beside;
     let Some(bench) = Bench::new("leader") else { return };
     let state = side_table(&bench, "CoordinatorState", "key").await;
     let metrics = side_table(&bench, "WorkerMetricStats", "wid").await;
     let version = item(&[("key", S("Migration3.0".into())), ("cv", S("CLIENT_VERSION_3X".into()))]);
     bench.client.put_item().table_name(state).set_item(Some(version)).send().await.unwrap();
-    let worker = item(&[("wid", S("kcl".into())), ("lut", N("1".into()))]);
-    bench.client.put_item().table_name(metrics).set_item(Some(worker)).send().await.unwrap();
+    let sign = async |at: &str| {
+        let worker = item(&[("wid", S("kcl".into())), ("lut", N(at.into()))]);
+        bench.client.put_item().table_name(&metrics).set_item(Some(worker)).send().await.unwrap();
+    };
+    sign("1").await;
     let shards = Shards::default();
     shards.set(even(&FOUR));
     let wait = bench.store(quick()).await;
     assert!(wait.claim(&application(&bench, "waits", &shards)).await.unwrap().is_empty());
     assert!(wait.list(&bench.table).await.unwrap().is_empty());
-    let share = bench.store(LeaseOptions { beside_leader: BesideLeader::Share, ..quick() }).await;
-    assert_eq!(share.claim(&application(&bench, "shares", &shards)).await.unwrap().len(), 4);
+    let share = bench.store(LeaseOptions { beside_leader: Beside::Share, ..quick() }).await;
+    let app = application(&bench, "shares", &shards);
+    assert!(share.claim(&app).await.unwrap().is_empty(), "not known yet whether that fleet is alive");
+    sign("2").await;
+    let since = Instant::now();
+    while share.claim(&app).await.unwrap().len() < 4 {
+        assert!(since.elapsed() < Duration::from_secs(8));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(wait.claim(&application(&bench, "waits", &shards)).await.unwrap().is_empty());
 }

@@ -188,3 +188,24 @@ async fn a_missing_table_is_an_empty_list_and_not_made_against_the_will() {
     let acquired = store.acquire(&bench.table, "shardId-0", "me", 0).await;
     assert!(matches!(acquired, Err(LeaseError::NotFound { .. })), "{acquired:?}");
 }
+
+#[tokio::test]
+async fn a_table_of_version_1_is_taken_over_and_its_hash_ranges_filled_in() {
+    let Some(bench) = Bench::new("of-1x") else { return };
+    bench.make().await;
+    let mut row = of_1x();
+    row.remove("leaseOwner");
+    bench.put(row).await;
+    let shard = "shardId-000000000001";
+    let shards = Shards::default();
+    let mut listed = even(&[shard]);
+    listed[0].parents = vec!["shardId-000000000000".to_owned()];
+    shards.set(listed);
+    let store = bench.store(quick()).await;
+    let claimed = store.claim(&application(&bench, "me", &shards)).await.unwrap();
+    let [lease] = &claimed[..] else { panic!("{claimed:?}") };
+    assert_eq!((lease.shard.as_str(), lease.range), (shard, Some((0, u128::MAX))));
+    assert_eq!(lease.checkpoint, Position::at("49590338271490256608559692538361571095921575989136588898"));
+    assert_eq!(bench.text(shard, "endingHashKey").await.unwrap(), u128::MAX.to_string());
+    assert_eq!(bench.text(shard, "ownerSwitchesSinceCheckpoint").await.as_deref(), Some("2"), "nobody owned it");
+}

@@ -157,7 +157,7 @@ impl SyncNothing for DynamoLeases {
 /// Short times.
 pub fn quick() -> LeaseOptions {
     LeaseOptions {
-        failover: Duration::from_secs(1),
+        failover: Duration::from_millis(1500),
         scan_every: Some(Duration::from_millis(200)),
         grace: Duration::from_millis(100),
         steal_at_once: 8,

@@ -51,8 +51,7 @@ impl Proxy {
 async fn serve(mut client: TcpStream, port: u16, plan: Arc<Mutex<Plan>>) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     while let Some((head, body)) = message(&mut client).await {
-        let target =
-            head.lines().find_map(|line| line.to_ascii_lowercase().starts_with("x-amz-target:").then_some(line));
+        let target = head.lines().find(|line| line.to_ascii_lowercase().starts_with("x-amz-target:"));
         let action = target.and_then(|line| line.rsplit('.').next()).unwrap_or("").trim().to_owned();
         let fault = (plan.lock().unwrap())(&action, &String::from_utf8_lossy(&body));
         if fault == Some(Fault::Hangs) {

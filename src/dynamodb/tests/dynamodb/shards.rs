@@ -106,11 +106,14 @@ async fn a_merge_waits_for_both_parents() {
     a.end_shard(&mut first, std::slice::from_ref(&merged)).await.unwrap();
     a.release(first).await.unwrap();
     assert!(bench.get(LEFT).await.is_some());
+    // The first worker has heard by now that the other parent is not its own any more.
+    until_claimed(&a, &app_a, &[]).await;
     // Whoever has the child reads nothing of it yet.
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(700) {
-        assert!(claimed(&a, &app_a).await.is_empty());
-        assert!(claimed(&b, &app_b).await.iter().all(|shard| *shard == theirs));
+        assert_eq!(claimed(&a, &app_a).await, [""; 0]);
+        let of_b = claimed(&b, &app_b).await;
+        assert!(of_b.iter().all(|shard| *shard == theirs), "{of_b:?}");
         b.renew(&mut second, 0).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
