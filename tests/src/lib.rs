@@ -1,9 +1,10 @@
 //! What the whole-product tests stand on: starting and stopping the real program in a directory of its own, sending to it, and
 //! reading where its events land. The tests themselves are in `tests/product`.
 
+pub mod aws;
+mod bucket;
 mod clients;
 mod disk;
-mod emulator;
 mod landed;
 mod loader;
 mod objects;
@@ -18,14 +19,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use aws::Aws;
+pub use bucket::Bucket;
 pub use clients::{Clients, Counts, Sent};
 pub use disk::FailingDisk;
-pub use emulator::S3Emulator;
 pub use landed::{BadRow, Landed, Ledger, Warehouse};
 pub use loader::{Loader, Registry, Server, contexts, enriched, fill};
 pub use objects::{files, gzip_lines, lzo_records};
 pub use place::{Pipeline, Place, RunInfo, Stopped};
-pub use program::{Finished, run_to_end, snowmelt};
+pub use program::{Finished, run_to_end, run_to_end_with, snowmelt};
 pub use sending::{client, send, send_all};
 pub use streams::{Read, read_stream};
 pub use tools::{feed, has_browser, tools_dir};

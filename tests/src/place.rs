@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{Warehouse, eventually, root, snowmelt};
+use crate::{Aws, Warehouse, eventually, root, snowmelt};
 
 /// How long the program may take until its collector answers, the creation of its database included.
 const START: Duration = Duration::from_secs(60);
@@ -25,6 +25,8 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// A data directory of its own. When it goes, so do its files and whatever processes were left in it.
 pub struct Place {
     dir: tempfile::TempDir,
+    /// What the pipeline runs on, when it does not on embedded backends.
+    aws: Option<Aws>,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -67,11 +69,27 @@ pub struct Stopped {
 impl Place {
     /// Waits for its turn and makes the directory.
     pub async fn new() -> Result<Self> {
+        let aws = match crate::aws::is_asked_for()? {
+            true => Some(Aws::start().await?.context("SNOWMELT_BACKEND=aws needs what tests/run.sh installs")?),
+            false => None,
+        };
+        Self::on(aws).await
+    }
+
+    /// The same on stand-ins of AWS; none where they are not installed.
+    pub async fn on_aws() -> Result<Option<Self>> {
+        match Aws::start().await? {
+            Some(aws) => Ok(Some(Self::on(Some(aws)).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn on(aws: Option<Aws>) -> Result<Self> {
         let turn = TURN.acquire().await.context("the turns never end")?;
         let dir = tempfile::Builder::new().prefix("snowmelt-").tempdir().context("temporary directory")?;
         // A private cluster of root's belongs to another user, who has to get there.
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
-        Ok(Self { dir, _turn: turn })
+        Ok(Self { dir, aws, _turn: turn })
     }
 
     /// The directory in which the data directory lies.
@@ -87,7 +105,32 @@ impl Place {
     /// Starts the quick start on free ports and waits until its collector answers. May be called again after a stop.
     pub async fn start(&self, more: &[&str]) -> Result<Pipeline> {
         let registry = ["--set", "iglu.listen=127.0.0.1:0"];
-        self.start_definition("pipelines/quickstart.toml", &[&registry[..], more].concat(), Vec::new()).await
+        let Some(aws) = &self.aws else {
+            return self
+                .start_definition("pipelines/quickstart.toml", &[&registry[..], more].concat(), Vec::new())
+                .await;
+        };
+        aws.setup(crate::aws::DEFINITION, &[]).await?;
+        let own = aws.arguments()?;
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        self.start_definition(crate::aws::DEFINITION, &[&registry[..], &own, more].concat(), Aws::environment()).await
+    }
+
+    /// How many objects are in a folder of the archive.
+    pub async fn objects(&self, pipeline: &Pipeline, folder: &str) -> Result<usize> {
+        match &self.aws {
+            None => Ok(crate::files(&pipeline.info.objects_dir.join("archive").join(folder))?.len()),
+            Some(aws) => Ok(aws.bucket()?.keys(&format!("archive/{folder}/")).await?.len()),
+        }
+    }
+
+    /// The lines of all gzip objects in a folder of the archive of a pipeline that [`Place::start`] has started.
+    pub async fn archived(&self, pipeline: &Pipeline, folder: &str) -> Result<Vec<String>> {
+        let Some(aws) = &self.aws else {
+            return crate::gzip_lines(&pipeline.info.objects_dir.join("archive").join(folder));
+        };
+        let lines = aws.bucket()?.gzip_lines(&format!("archive/{folder}/")).await?;
+        lines.into_iter().map(|line| String::from_utf8(line).context("a line")).collect()
     }
 
     /// Starts a definition with a collector in the same way, with more in its environment.

@@ -1,5 +1,6 @@
 //! The program under test, and running it to its end.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -47,9 +48,18 @@ pub struct Finished {
 
 /// Runs `snowmelt` with these arguments in the workspace's root, until it ends or a minute is over.
 pub async fn run_to_end<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Result<Finished> {
+    run_to_end_with(arguments, Vec::new()).await
+}
+
+/// The same with more in its environment.
+pub async fn run_to_end_with<S: AsRef<std::ffi::OsStr>>(
+    arguments: &[S],
+    environment: Vec<(&'static str, OsString)>,
+) -> Result<Finished> {
     let child = tokio::process::Command::new(snowmelt()?)
         .args(arguments)
         .current_dir(root())
+        .envs(environment)
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

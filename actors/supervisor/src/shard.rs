@@ -215,6 +215,10 @@ impl ShardSupervisor {
             supervisor.building = false;
             match built {
                 Ok(group) => supervisor.run(group, ctx),
+                // Taken by another worker between two lives of the group: no failure of this one.
+                Err(failure @ Failure::LeaseLost { .. }) => {
+                    supervisor.ended(GroupEnd::Failed { actor: "build".to_owned(), failure }, None, ctx);
+                }
                 Err(failure) => supervisor.failed("build".to_owned(), failure, ctx),
             }
         }));

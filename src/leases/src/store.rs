@@ -1,5 +1,7 @@
 //! The table of leases.
 
+use std::sync::Arc;
+
 use crate::{Fence, Lease, LeaseError, Pending, Position, ShardInfo};
 
 /// Who can say which shards a stream has now.
@@ -20,7 +22,7 @@ pub struct Application {
     /// Where a shard without a history begins.
     pub initial: Position,
     /// The stream's shards.
-    pub shards: Box<dyn ListShards>,
+    pub shards: Arc<dyn ListShards>,
 }
 
 /// A table of leases an application: the embedded one or a service. Times are milliseconds since the epoch.

@@ -13,6 +13,7 @@ use crate::definition::model::{
 };
 use crate::definition::units::show_bytes;
 use crate::definition::{Originals, Overrides, Plan, load};
+use crate::inventory::Inventory;
 use crate::run::{enriching, settings};
 use crate::trouble::Outcome;
 
@@ -37,6 +38,11 @@ pub fn check(args: &CheckArgs) -> Outcome {
             Work::Registry(registry) => registry.notes.iter().for_each(|note| eprintln!("note: {note}")),
             Work::Load(work) => check_load(work, &definition.file)?,
         }
+    }
+    if args.iam {
+        let policy = Inventory::of(&plan).policy(true);
+        println!("{policy:#}");
+        return Ok(());
     }
     print!("{}", describe(&plan));
     Ok(())
@@ -105,7 +111,8 @@ pub fn describe(plan: &Plan) -> String {
         out.push('\n');
     }
     line(&mut out, &format!("all together at most {} in mailboxes and batches", show_bytes(total)));
-    let resident = show_bytes(resident(total, &plan.streams));
+    let embedded = if plan.backend.aws.is_none() { plan.streams.as_slice() } else { &[] };
+    let resident = show_bytes(resident(total, embedded));
     line(&mut out, &format!("under load the process takes at most {resident} more than idle, whatever a sink does"));
     line(&mut out, "needs");
     for need in needs(plan) {
@@ -252,10 +259,21 @@ fn needs(plan: &Plan) -> Vec<String> {
     }
     needs.push(format!("to listen on {} (operator API)", plan.backend.operator));
     let streams: Vec<String> = plan.streams.iter().map(|(name, shards)| format!("{name} ({shards})")).collect();
-    if !streams.is_empty() {
-        needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
+    if plan.backend.aws.is_none() {
+        if !streams.is_empty() {
+            needs.push(format!("streams {}: a log on disk in {data}/streams", streams.join(", ")));
+        }
+        needs.push(format!("leases and checkpoints in {data}/leases"));
     }
-    needs.push(format!("leases and checkpoints in {data}/leases"));
+    let inventory = Inventory::of(plan);
+    if !inventory.is_empty() {
+        needs.push(
+            "credentials of AWS by the SDK's default chain; `check --iam` prints a policy with these:".to_owned(),
+        );
+        needs.extend(
+            inventory.permissions().map(|(resource, actions)| format!("  {}: {}", resource.arn(), actions.join(", "))),
+        );
+    }
     let objects: Vec<&Objects> = plan.definitions.iter().flat_map(objects_of).collect();
     if objects.iter().any(|objects| matches!(objects.place, ObjectPlace::Directory)) {
         needs.push(format!("objects in {data}/objects"));
@@ -263,10 +281,7 @@ fn needs(plan: &Plan) -> Vec<String> {
     for objects in objects {
         if let ObjectPlace::S3(options) = &objects.place {
             let at = options.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
-            needs.push(format!(
-                "to write to {}{at} (s3:PutObject, s3:AbortMultipartUpload), with credentials of the AWS SDK's default chain",
-                place(objects)
-            ));
+            needs.push(format!("to write to {}{at}", place(objects)));
         }
     }
     if plan.definitions.iter().any(Definition::needs_postgres) {
@@ -304,9 +319,7 @@ fn collector_needs(config: &CollectorConfig) -> Vec<String> {
         needs.push(format!("to send metrics to StatsD at {}:{} (UDP)", statsd.hostname, statsd.port));
     }
     for queue in config.good_queue().into_iter().chain(config.bad_queue()) {
-        needs.push(format!(
-            "to send to the queue {queue} of SQS (sqs:SendMessage, sqs:GetQueueUrl), with credentials of the AWS SDK's default chain"
-        ));
+        needs.push(format!("to send to the queue {queue} of SQS"));
     }
     needs
 }

@@ -38,9 +38,14 @@ pub enum Command {
     Run(DefinitionArgs),
     /// Load definitions without running them: draw their actors, state the memory bound, list what they need.
     #[command(
-        after_help = "Examples:\n  snowmelt check pipelines/*.toml\n  snowmelt check --collector-config config.hocon   also: which of its keys do nothing here, and why\n  snowmelt check --keys          every key with its meaning and default"
+        after_help = "Examples:\n  snowmelt check pipelines/*.toml\n  snowmelt check --collector-config config.hocon   also: which of its keys do nothing here, and why\n  snowmelt check --keys          every key with its meaning and default\n  snowmelt check --iam pipelines/aws.toml > policy.json"
     )]
     Check(CheckArgs),
+    /// Make the streams, lease tables and buckets of AWS that definitions use and that are missing.
+    #[command(
+        after_help = "What is there is left as it is, so that the command may be repeated. Needs the permissions that `snowmelt check\n--iam` prints, by the AWS SDK's default chain of credentials.\n\nExamples:\n  snowmelt setup pipelines/aws.toml --dry-run\n  snowmelt setup pipelines/aws.toml --set aws.region=eu-west-1 --set aws.bucket=acme-events\n\nExit code 2: a mistake in a definition; 1: AWS refused something or did not answer."
+    )]
+    Setup(SetupArgs),
     /// Print a configuration of the original as a definition.
     Convert(ConvertArgs),
     /// Play a small web shop against a collector.
@@ -139,6 +144,26 @@ pub struct CheckArgs {
     /// Print every key that a definition may have.
     #[arg(long)]
     pub keys: bool,
+    /// Print an IAM policy instead: what `run` and `setup` do with streams, tables, buckets and queues of AWS.
+    #[arg(long)]
+    pub iam: bool,
+}
+
+/// What to set up.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Definition files.
+    #[arg(required_unless_present_any = ["collector_config", "postgres_config", "s3_loader_config"], value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Files of the original, as `run` takes them.
+    #[command(flatten)]
+    pub originals: OriginalArgs,
+    /// Set a key, as `run` does.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Only look: tell what is there and what would be made.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What to convert.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use snowmelt::cli::{Cli, Command};
-use snowmelt::{check, convert, enrich, iglu, load, log, run, send, sql, status, tail, top};
+use snowmelt::{check, convert, enrich, iglu, load, log, run, send, setup, sql, status, tail, top};
 
 /// Memory that is allocated on one thread and freed on another is what mailboxes do all day: 3 to 4 times as fast with this.
 #[global_allocator]
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
+        Command::Setup(args) => setup::setup(args),
         Command::Convert(args) => convert::convert(args),
         Command::Send(args) => send::send(args),
         Command::Status(args) => status::status(args),

@@ -4,6 +4,7 @@
 //! [`Faults`] makes actors fail, [`Weather`] makes stores fail. [`proof`] counts what came out. [`schedule`] draws both from a
 //! seed.
 
+pub mod backing;
 pub mod event;
 pub mod plan;
 pub mod postgres;
@@ -12,6 +13,7 @@ pub mod schedule;
 pub mod stores;
 pub mod world;
 
+pub use backing::Backing;
 pub use plan::{Faults, Strike};
 pub use proof::Verdict;
 pub use schedule::Schedule;

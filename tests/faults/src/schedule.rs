@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use snowmelt_runtime::fault::{Fault, Moment, Turn};
 
+use crate::backing::Backing;
 use crate::plan::{Faults, Strike, shard_number};
 use crate::proof::{self, Verdict};
 use crate::stores::{Call, Storm, Trouble, Weather};
@@ -89,12 +90,30 @@ impl Schedule {
     /// # Errors
     /// Which promise was broken.
     pub fn run(self) -> Result<Verdict> {
-        crate::on_own_system(async move || self.play().await)
+        crate::on_own_system(async move || {
+            let (faults, weather) = (Faults::new(self.strikes.clone()), Weather::new(self.storms.clone()));
+            let world = World::new(Rules::default(), faults, weather).await?;
+            self.play(world).await
+        })
     }
 
-    async fn play(self) -> Result<Verdict> {
-        let rules = Rules::default();
-        let world = World::new(rules, Faults::new(self.strikes.clone()), Weather::new(self.storms.clone())).await?;
+    /// The same on stand-ins of AWS; no verdict where they are not installed.
+    ///
+    /// # Errors
+    /// Which promise was broken.
+    pub fn run_on_aws(self) -> Result<Option<Verdict>> {
+        crate::on_own_system(async move || {
+            let Some(backing) = Backing::aws().await? else { return Ok(None) };
+            let directory = tempfile::Builder::new().prefix("snowmelt-faults-").tempdir()?;
+            // Every read of a page waits for the service: pages are larger.
+            let rules = Rules { page: 40, call_timeout: Duration::from_secs(5), ..Rules::default() };
+            let (faults, weather) = (Faults::new(self.strikes.clone()), Weather::new(self.storms.clone()));
+            let world = World::over(backing, directory, rules, faults, weather).await?;
+            self.play(world).await.map(Some)
+        })
+    }
+
+    async fn play(self, world: World) -> Result<Verdict> {
         let mut restarts = 0;
         let outcome = self.lives(&world, &mut restarts).await;
         world.warehouse.close().await;

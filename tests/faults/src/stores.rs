@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use snowmelt_leases::{Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
+use snowmelt_leases::{Application, Fence, Lease, LeaseError, LeaseStore, Pending, Position, ShardInfo};
 use snowmelt_objects::{Headers, ObjectInfo, ObjectStore, StoreError};
 use snowmelt_streams::{
     Page, Producer, PutEntry, PutOutcome, ReadLimit, SequenceNumber, ShardCursor, ShardId, StartAt, StreamDescription,
@@ -34,7 +34,7 @@ pub enum Call {
 pub enum Trouble {
     /// An error that may pass; nothing was done.
     Unavailable,
-    /// An error that may pass, though all was done. Streams promise not to do this.
+    /// An error that may pass, though all was done. The embedded streams promise not to do this to a put.
     DoneAndUnavailable,
     /// The disk is full.
     DiskFull,
@@ -185,6 +185,11 @@ impl Streams for StormyStreams {
                 outcomes.extend(std::iter::repeat_n(refusal, refused));
                 Ok(outcomes)
             }
+            // Where a stream may do this, what is put again is stored again.
+            Some(trouble @ Trouble::DoneAndUnavailable) => {
+                self.inner.put(stream, entries, producer).await?;
+                Err(unavailable(stream, trouble))
+            }
             _ => self.inner.put(stream, entries, producer).await,
         }
     }
@@ -226,6 +231,18 @@ impl LeaseStore for StormyLeases {
 
     async fn list(&self, app: &str) -> Result<Vec<Lease>, LeaseError> {
         self.inner.list(app).await
+    }
+
+    async fn claim(&self, app: &Application) -> Result<Vec<Lease>, LeaseError> {
+        self.inner.claim(app).await
+    }
+
+    fn fence(&self, lease: &Lease) -> Fence {
+        self.inner.fence(lease)
+    }
+
+    async fn leave(&self, app: &str) -> Result<(), LeaseError> {
+        self.inner.leave(app).await
     }
 
     async fn acquire(&self, app: &str, shard: &str, owner: &str, now_ms: i64) -> Result<Lease, LeaseError> {

@@ -13,17 +13,17 @@ use snowmelt::definition::{Overrides, Problem, load};
 use snowmelt::run::backends::{OpenBucket, Stores};
 use snowmelt::run::groups::{ShardGroups, Tuning};
 use snowmelt::run::settings;
-use snowmelt_leases::EmbeddedLeases;
-use snowmelt_objects::{DirectoryStore, ObjectStore};
+use snowmelt_objects::ObjectStore;
 use snowmelt_runtime::supervise::RestartPolicy;
 use snowmelt_runtime::{Clock, Cores};
-use snowmelt_streams::{Durability, EmbeddedStreams, Options, PutEntry, PutOutcome, Streams};
+use snowmelt_streams::{PutEntry, PutOutcome};
 use snowmelt_supervisor::node::{NodeState, Order};
 use snowmelt_supervisor::shard::{Command, ShardOptions};
 use snowmelt_supervisor::{GroupStatus, Node, NodeOptions, PipelineSpec, Tree};
 use snowmelt_warehouse::{EventLoader, LoaderOptions, Warehouse};
 use tokio::sync::watch;
 
+use crate::backing::Backing;
 use crate::event::Who;
 use crate::plan::Faults;
 use crate::postgres::Server;
@@ -87,10 +87,8 @@ impl Default for Rules {
 pub struct World {
     /// What it was made with.
     pub rules: Rules,
-    /// The real streams.
-    pub streams: Arc<EmbeddedStreams>,
-    /// The real objects.
-    pub objects: Arc<DirectoryStore>,
+    /// The real streams, leases and objects.
+    pub backing: Backing,
     /// The real tables.
     pub warehouse: Warehouse,
     /// The same tables through connections that no group uses.
@@ -103,7 +101,6 @@ pub struct World {
     pub skew: Arc<AtomicI64>,
     faults: Arc<Faults>,
     weather: Weather,
-    leases: Arc<EmbeddedLeases>,
     cores: Cores,
     sent: AtomicU32,
     server: Arc<Server>,
@@ -118,13 +115,26 @@ impl World {
     /// # Errors
     /// When its stores can't be made.
     pub async fn new(rules: Rules, faults: Faults, weather: Weather) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("snowmelt-faults-").tempdir()?;
+        let backing = Backing::embedded(directory.path())?;
+        Self::over(backing, directory, rules, faults, weather).await
+    }
+
+    /// An empty world over given stores.
+    ///
+    /// # Errors
+    /// When its streams or tables can't be made.
+    pub async fn over(
+        backing: Backing,
+        directory: tempfile::TempDir,
+        rules: Rules,
+        faults: Faults,
+        weather: Weather,
+    ) -> Result<Self> {
         let server = Server::shared()?;
         let schema = format!("w{}", WORLDS.fetch_add(1, Ordering::Relaxed));
-        let directory = tempfile::Builder::new().prefix("snowmelt-faults-").tempdir()?;
-        let options = Options { durability: Durability::OsCache, ..Options::default() };
-        let streams = Arc::new(EmbeddedStreams::open(directory.path().join("streams"), options)?);
         for (name, shards) in STREAMS {
-            streams.create(name, shards, Duration::from_secs(86_400)).await?;
+            backing.streams.create(&backing.stream(name), shards, Duration::from_secs(86_400)).await?;
         }
         let warehouse = server.warehouse(&schema).await?;
         let resolver = settings::resolver(&root().join("pipelines/iglu/resolver.json"), &Clock::system())
@@ -133,12 +143,10 @@ impl World {
         // Makes the table, so that it can be counted and locked from the beginning.
         EventLoader::new(warehouse.clone(), resolver, options).prepare().await?;
         Ok(Self {
-            leases: Arc::new(EmbeddedLeases::open(directory.path().join("leases"))?),
-            objects: Arc::new(DirectoryStore::open(directory.path().join("objects"))?),
+            backing,
             tables: server.watcher(&schema).await?,
             warehouse,
             rules,
-            streams,
             schema,
             reads: Default::default(),
             skew: Arc::default(),
@@ -159,7 +167,7 @@ impl World {
         let first = self.sent.fetch_add(count, Ordering::Relaxed);
         let all: Vec<PutEntry> = (first..first + count).map(|n| Who::nth(n).entry(padding)).collect();
         for some in all.chunks(500) {
-            let outcomes = self.streams.put("raw", some.to_vec(), None).await?;
+            let outcomes = self.backing.streams.put(&self.backing.stream("raw"), some.to_vec(), None).await?;
             if !outcomes.iter().all(|outcome| matches!(outcome, PutOutcome::Stored { .. })) {
                 bail!("the raw stream refuses records");
             }
@@ -192,15 +200,19 @@ impl World {
         let resolver = format!("resolver = {:?}", resolver.display().to_string());
         let limits = format!("max_bytes = \"1 MiB\"\nmax_records = {batch}\nmax_age = \"10ms\"");
         let source = |stream: &str| {
+            let (stream, bad) = (self.backing.stream(stream), self.backing.stream("bad-1"));
             format!(
-                "[source]\nstream = {stream:?}\nmax_records = {page}\nmax_bytes = \"1 MiB\"\n[bad]\nstream = \"bad-1\"\n"
+                "[source]\nstream = {stream:?}\nmax_records = {page}\nmax_bytes = \"1 MiB\"\n[bad]\nstream = {bad:?}\n"
             )
         };
         let (raw, enriched) = (source("raw"), source("enriched"));
         let texts = [
             (
                 "enrich",
-                format!("{raw}[enrich]\n{resolver}\n[[sink]]\nkind = \"stream\"\nstream = \"enriched\"\n{limits}"),
+                format!(
+                    "{raw}[enrich]\n{resolver}\n[[sink]]\nkind = \"stream\"\nstream = {:?}\n{limits}",
+                    self.backing.stream("enriched")
+                ),
             ),
             (
                 "s3",
@@ -246,15 +258,19 @@ impl World {
         let (mut specs, mut loops) = (Vec::new(), Vec::new());
         for (definition, reads) in self.definitions()?.into_iter().zip(&self.reads) {
             let objects: Arc<dyn ObjectStore> =
-                Arc::new(StormyObjects { inner: Arc::clone(&self.objects) as _, weather: self.weather.clone() });
+                Arc::new(StormyObjects { inner: Arc::clone(&self.backing.objects), weather: self.weather.clone() });
             let bucket: OpenBucket = Arc::new(move |_| Ok(Arc::clone(&objects)));
             let stores = Stores {
+                owner: "faults".to_owned(),
                 streams: Arc::new(StormyStreams {
-                    inner: Arc::clone(&self.streams) as _,
+                    inner: Arc::clone(&self.backing.streams),
                     weather: self.weather.clone(),
                     reads: reads.clone(),
                 }),
-                leases: Arc::new(StormyLeases { inner: Arc::clone(&self.leases) as _, weather: self.weather.clone() }),
+                leases: Arc::new(StormyLeases {
+                    inner: Arc::clone(&self.backing.leases),
+                    weather: self.weather.clone(),
+                }),
                 bucket,
                 warehouse: Some(self.warehouse.clone()),
                 registry: None,
@@ -277,7 +293,7 @@ impl World {
                 arbiters: own.iter().map(Arbiter::handle).collect(),
                 shards: ShardOptions { policy: self.rules.policy, heartbeat: limits.heartbeat, drain: limits.drain },
                 policy: RestartPolicy { max_restarts: 3, ..self.rules.policy },
-                discover_every: Duration::from_secs(10),
+                discover_every: self.backing.discover_every,
             });
             loops.extend(own);
         }

@@ -42,7 +42,7 @@ fn play(count: u32, page: usize, poison: &[u32], within: Duration) {
         let life = world.live().await.unwrap();
         let good = u64::from(count) - poison.len() as u64;
         life.until(within, async || {
-            let bad: usize = proof::records(world.streams.as_ref(), "bad-1").await?.iter().map(Vec::len).sum();
+            let bad: usize = proof::records(&world, "bad-1").await?.iter().map(Vec::len).sum();
             Ok(proof::rows(&world.tables).await? >= good && bad >= poison.len())
         })
         .await
@@ -52,14 +52,14 @@ fn play(count: u32, page: usize, poison: &[u32], within: Duration) {
         let restarts: u64 = groups.iter().map(|group| group.restarts).sum();
         println!("{count} events, {} poison: {took:?}, {restarts} restarts", poison.len());
 
-        let enriched = proof::records(world.streams.as_ref(), "enriched").await.unwrap();
+        let enriched = proof::records(&world, "enriched").await.unwrap();
         let seen: Vec<Who> = enriched.iter().flatten().filter_map(|record| Who::of_line(&record.data)).collect();
         let expected: BTreeSet<Who> = (0..count).filter(|n| !poison.contains(n)).map(Who::nth).collect();
         assert_eq!(seen.len() as u64, good, "each good event is enriched once");
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), expected);
         assert_eq!(proof::rows(&world.tables).await.unwrap(), good);
 
-        let bad = proof::records(world.streams.as_ref(), "bad-1").await.unwrap();
+        let bad = proof::records(&world, "bad-1").await.unwrap();
         let rows: Vec<serde_json::Value> =
             bad.iter().flatten().map(|record| serde_json::from_slice(&record.data).unwrap()).collect();
         assert_eq!(rows.len(), poison.len());

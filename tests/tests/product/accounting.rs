@@ -1,24 +1,18 @@
 //! Everything that is sent is accounted for: as a row, as a bad row of the right kind, and in objects.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use snowmelt_shop::{Shop, ShopConfig, ShopRequest};
-use snowmelt_tests::{Ledger, Pipeline, Place, eventually, feed, files, gzip_lines, run_to_end, send_all, tools_dir};
+use snowmelt_tests::{Ledger, Place, eventually, feed, run_to_end, send_all, tools_dir};
 
 /// From the last request to everything being in its table.
 const SETTLE: Duration = Duration::from_secs(10);
 
 fn thousand() -> Vec<ShopRequest> {
     Shop::new(ShopConfig { seed: 2024, events: 1000, bad_percent: 5.0, ..ShopConfig::default() }).collect()
-}
-
-/// The directory, below that of the objects, in which the objects of a stream lie.
-fn objects_of(pipeline: &Pipeline, stream: &str) -> PathBuf {
-    pipeline.info.objects_dir.join("archive").join(stream)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,9 +37,9 @@ async fn a_thousand_events_with_bad_ones_are_rows_bad_rows_and_objects_within_te
     assert_eq!(versions.fetch_all(&warehouse.pool).await?, ["1-0-0", "1-0-1"]);
 
     eventually(SETTLE, async || {
-        ensure!(!files(&objects_of(&pipeline, "raw"))?.is_empty(), "no raw objects");
-        let enriched = gzip_lines(&objects_of(&pipeline, "enriched"))?;
-        let bad = gzip_lines(&objects_of(&pipeline, "bad"))?;
+        ensure!(place.objects(&pipeline, "raw").await? > 0, "no raw objects");
+        let enriched = place.archived(&pipeline, "enriched").await?;
+        let bad = place.archived(&pipeline, "bad").await?;
         ensure!((enriched.len(), bad.len()) == (950, 50), "{} enriched lines, {} bad ones", enriched.len(), bad.len());
         let ids: HashSet<&str> = enriched.iter().filter_map(|line| line.split('\t').nth(6)).collect();
         ensure!(ids == ledger.good_ids(), "the enriched lines are of other events");
@@ -113,7 +107,7 @@ async fn the_python_analytics_sdk_parses_every_enriched_line() -> Result<()> {
     let ledger = Ledger::of(&requests);
     send_all(&pipeline.info.collector_url, &requests).await?;
     let lines = eventually(SETTLE, async || {
-        let lines = gzip_lines(&objects_of(&pipeline, "enriched"))?;
+        let lines = place.archived(&pipeline, "enriched").await?;
         ensure!(lines.len() == 950, "{} enriched lines", lines.len());
         Ok(lines)
     })

@@ -1,6 +1,7 @@
 //! Whole-product tests: the built program, real Postgres, real trackers.
 
 mod accounting;
+mod aws;
 mod browser;
 mod dbt;
 mod definitions;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use snowmelt_standins::{Service, Standins};
 use snowmelt_tests::{
-    FailingDisk, Pipeline, Place, S3Emulator, client, eventually, files, gzip_lines, lzo_records, read_stream, root,
-    run_to_end, send_all,
+    Aws, Bucket, FailingDisk, Pipeline, Place, client, eventually, files, gzip_lines, lzo_records, read_stream, root,
+    run_to_end, send_all, tools_dir,
 };
 
 use crate::restart::{kills, send_until_refused, shop};
@@ -58,7 +59,10 @@ fn lzo(folder: &Path) -> Result<Vec<Vec<u8>>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() -> Result<()> {
-    let Some(s3) = S3Emulator::start(&["archive"]).await? else { return Ok(()) };
+    let Some(tools) = tools_dir() else { return Ok(()) };
+    let s3 = Standins::start(&tools, &[Service::S3]).await?;
+    let bucket = Bucket::of(&s3, "archive")?;
+    bucket.make().await?;
     let seed =
         std::env::var("SNOWMELT_KILL_SEED").map_or_else(|_| Ok(fastrand::u64(..1_000_000)), |seed| seed.parse())?;
     println!("SNOWMELT_KILL_SEED={seed}");
@@ -74,7 +78,7 @@ async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() ->
             "[[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nprefix = \"archive/enriched\"\npartition = \"{{yyyy}}/{{mm}}/{{dd}}\"\n{small}\n\
              [[sink]]\nkind = \"s3\"\npurpose = \"enriched\"\nbucket = \"archive\"\nprefix = \"enriched\"\nnaming = \"original\"\n\
              endpoint = \"{}\"\nmax_bytes = \"256 KiB\"\nmax_age = \"400ms\"",
-            s3.url
+            s3.endpoint(Service::S3)?
         ),
     )?;
     let one = |purpose: &str, more: &str| {
@@ -91,7 +95,7 @@ async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() ->
     std::fs::write(&all, text)?;
     let definition = all.to_str().context("a temporary directory has a plain name")?;
     for round in 0..kills(3)? {
-        let pipeline = place.start_definition(definition, &[], s3.environment()).await?;
+        let pipeline = place.start_definition(definition, &[], Aws::environment()).await?;
         let trackers: Vec<_> = (0..4)
             .map(|tracker| {
                 let requests = shop(seed + round * 4 + tracker, 4000);
@@ -105,7 +109,7 @@ async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() ->
             tracker.await??;
         }
     }
-    let pipeline = place.start_definition(definition, &[], s3.environment()).await?;
+    let pipeline = place.start_definition(definition, &[], Aws::environment()).await?;
     let archive = pipeline.info.objects_dir.join("archive");
     let counts = eventually(SETTLE, async || {
         let lines = |folder: &str| -> Result<Vec<Vec<u8>>> {
@@ -113,7 +117,7 @@ async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() ->
         };
         Ok([
             same(&pipeline, "enriched", lines("enriched")?).await.context("directory")?,
-            same(&pipeline, "enriched", s3.gzip_lines("archive").await?).await.context("S3")?,
+            same(&pipeline, "enriched", bucket.gzip_lines("").await?).await.context("S3")?,
             same(&pipeline, "bad-1", lines("bad")?).await?,
             same(&pipeline, "raw", lzo(&archive.join("raw"))?).await?,
         ])
@@ -122,7 +126,7 @@ async fn killed_at_random_moments_it_has_every_record_in_exactly_one_object() ->
     .with_context(|| format!("seed {seed}\n{}", pipeline.log_tail()))?;
     println!(
         "records of enriched (directory, S3), bad-1 and raw, each in one object: {counts:?}; {} objects in S3",
-        s3.keys("archive").await?.len()
+        bucket.keys("").await?.len()
     );
     ensure!(counts.iter().all(|count| *count > 0), "{counts:?}");
     let stopped = pipeline.interrupt().await?;

@@ -101,6 +101,19 @@ async fn a_lost_lease_ends_the_group_here_without_a_restart_until_the_shard_is_f
 }
 
 #[actix::test]
+async fn a_lease_that_another_has_when_a_group_is_to_be_built_is_lost_and_no_failure() {
+    let world = World::of(&["0", "1"], borne(0), borne(0)).await;
+    world.script.take_lease("0");
+    world.order(Some("0"), Command::Restart).await;
+    world.until(|| world.is("0", &GroupState::LeaseLost)).await;
+    assert_eq!(world.group("0").restarts, 0);
+    world.clock.advance(DISCOVER);
+    world.until(|| world.is("0", &GroupState::Running)).await;
+    world.goes_on("0").await;
+    assert_eq!(world.group("1").generation, 1);
+}
+
+#[actix::test]
 async fn a_future_that_never_ends_is_a_hang_and_the_group_is_built_again() {
     let world = World::of(&["0", "1"], borne(10), borne(3)).await;
     world.script.fail("0", "sink", Fault::Hang);

@@ -95,6 +95,7 @@ pub struct Script {
     faults: Mutex<BTreeMap<(String, String), Fault>>,
     unbuildable: Mutex<BTreeSet<String>>,
     lost: Mutex<BTreeSet<String>>,
+    taken: Mutex<BTreeSet<String>>,
     stalled: Mutex<BTreeMap<String, Arc<AtomicBool>>>,
     seen: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
 }
@@ -113,6 +114,11 @@ impl Script {
     /// The shard's groups can't be built from now on.
     pub fn spoil(&self, shard: &str) {
         self.unbuildable.lock().unwrap().insert(shard.to_owned());
+    }
+
+    /// Another worker has the shard's lease when its next group is to be built.
+    pub fn take_lease(&self, shard: &str) {
+        self.taken.lock().unwrap().insert(shard.to_owned());
     }
 
     /// The next group of the shard that is built finds that its lease is gone.
@@ -169,6 +175,9 @@ impl GroupSource for Counting {
         async move {
             if script.unbuildable.lock().unwrap().contains(&plan.shard) {
                 return Err(Failure::message("no such table"));
+            }
+            if script.taken.lock().unwrap().remove(&plan.shard) {
+                return Err(Failure::LeaseLost { message: "held by another".into() });
             }
             let stalled = Arc::clone(script.stalled.lock().unwrap().entry(plan.shard.clone()).or_default());
             let seen = Arc::clone(script.seen.lock().unwrap().entry(plan.shard.clone()).or_default());

@@ -3,6 +3,7 @@
 //! A put is one request, or above [`S3Options::multipart_from`] a multipart upload, which readers see whole or not at all.
 //! The SDK's default checksum (CRC32) goes with each body. Credentials come from the SDK's default chain.
 
+mod bucket;
 mod multipart;
 
 use crate::store::{Headers, ObjectInfo, ObjectStore, StoreError, check_key};

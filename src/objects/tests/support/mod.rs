@@ -45,8 +45,12 @@ impl Emulator {
 
     /// A bucket of its own.
     pub async fn bucket(&self, name: &str, options: &S3Options) -> S3Store {
-        self.client.create_bucket().bucket(name).send().await.unwrap();
-        S3Store::with_client(name, self.client.clone(), options)
+        let store = S3Store::with_client(name, self.client.clone(), options);
+        assert!(!store.exists().await.unwrap());
+        store.create().await.unwrap();
+        store.create().await.unwrap();
+        assert!(store.exists().await.unwrap());
+        store
     }
 }
 

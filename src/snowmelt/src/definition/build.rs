@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::aws;
 use super::model::{
     Backend, BatchLimits, Collect, Definition, Enrich, Gather, Limits, Load, LoadSink, Plan, Postgres, Purpose, Source,
     Start, Tables, Target, Work,
@@ -100,10 +101,10 @@ pub fn plan(documents: &[(PathBuf, Map<String, Value>)]) -> Result<Plan, Vec<Pro
         .iter()
         .find(|(_, document)| document.contains_key("backend"))
         .map_or((Path::new("."), &empty), |(file, document)| (file.as_path(), document));
-    let backend = backend(&Table::of(backend_file, backend_document, "backend"), &mut problems);
+    let backend = backend(backend_file, backend_document, &mut problems);
     let mut definitions: Vec<Definition> = Vec::new();
     for (file, document) in documents {
-        let Some(definition) = definition(file, document, &backend.schema, &mut problems) else { continue };
+        let Some(definition) = definition(file, document, &backend, &mut problems) else { continue };
         if let Some(twin) = definitions.iter().find(|other| other.name == definition.name) {
             let message = format!("{} has the same name; each application needs its own", twin.file.display());
             problems.push(Problem::key(file, "name", message).with_value(json!(definition.name)));
@@ -121,7 +122,13 @@ pub fn plan(documents: &[(PathBuf, Map<String, Value>)]) -> Result<Plan, Vec<Pro
     if problems.is_empty() { Ok(Plan { backend, streams, definitions }) } else { Err(problems) }
 }
 
-fn backend(table: &Table<'_>, problems: &mut Vec<Problem>) -> Backend {
+fn backend(file: &Path, document: &Map<String, Value>, problems: &mut Vec<Problem>) -> Backend {
+    let table = &Table::of(file, document, "backend");
+    let aws =
+        (table.text("kind").as_deref() == Some("aws")).then(|| aws::aws(&Table::of(file, document, "aws"), problems));
+    if aws.is_none() && document.contains_key("aws") {
+        problems.push(Problem::key(file, "aws", "needs kind = \"aws\" in [backend]"));
+    }
     let port = u16::try_from(table.int("postgres_port", 0)).ok().filter(|port| *port != 0);
     let postgres = match table.text("postgres").as_deref() {
         None | Some("private") => Postgres::Private(port),
@@ -135,6 +142,7 @@ fn backend(table: &Table<'_>, problems: &mut Vec<Problem>) -> Backend {
         }
     };
     Backend {
+        aws,
         data_dir: PathBuf::from(table.text("data_dir").unwrap_or_else(|| ".data".to_owned())),
         fsync: table.bool("fsync", true),
         retention: table.duration("retention", Duration::from_secs(24 * 3600)),
@@ -167,7 +175,7 @@ fn streams(documents: &[(PathBuf, Map<String, Value>)], definitions: &[Definitio
 fn definition(
     file: &Path,
     document: &Map<String, Value>,
-    schema: &str,
+    backend: &Backend,
     problems: &mut Vec<Problem>,
 ) -> Option<Definition> {
     let has = |section: &str| document.contains_key(section);
@@ -210,9 +218,9 @@ fn definition(
     } else if has("enrich") {
         Work::Enrich(enrich(file, document, bad, problems)?)
     } else {
-        Work::Load(loader(file, document, bad, schema, problems)?)
+        Work::Load(loader(file, document, bad, backend, problems)?)
     };
-    Some(Definition { name, file: file.to_owned(), work, limits: limits(file, document) })
+    Some(Definition { name, file: file.to_owned(), work, limits: limits(file, document, backend) })
 }
 
 fn collector(table: &Table<'_>) -> Collect {
@@ -300,7 +308,7 @@ fn loader(
     file: &Path,
     document: &Map<String, Value>,
     bad: String,
-    schema: &str,
+    backend: &Backend,
     problems: &mut Vec<Problem>,
 ) -> Option<Load> {
     let before = problems.len();
@@ -308,16 +316,16 @@ fn loader(
     if sinks.is_empty() {
         problems.push(Problem::key(file, "sink", "is empty: write at least one [[sink]]"));
     }
-    let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, schema, problems)).collect();
+    let sinks: Vec<_> = sinks.iter().filter_map(|sink| load_sink(sink, backend, problems)).collect();
     let source = source(file, document);
     (problems.len() == before).then_some(Load { source, sinks, bad })
 }
 
-fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Option<LoadSink> {
+fn load_sink(sink: &Table<'_>, backend: &Backend, problems: &mut Vec<Problem>) -> Option<LoadSink> {
     let kind = sink.given("kind");
     if kind == "s3" {
         let defaults = BatchLimits { max_bytes: 8 << 20, max_records: 20_000, max_age: Duration::from_secs(1) };
-        let (purpose, batch, gather, objects) = objects(sink, defaults, problems)?;
+        let (purpose, batch, gather, objects) = objects(sink, defaults, backend.aws.as_ref(), problems)?;
         return Some(LoadSink { purpose, batch, gather, target: Target::S3(objects) });
     }
     let mut need = |name: &str, why: &str| {
@@ -336,7 +344,7 @@ fn load_sink(sink: &Table<'_>, schema: &str, problems: &mut Vec<Problem>) -> Opt
         }
         "postgres" => {
             need("resolver", "resolver.json, for the tables' columns")?;
-            Target::Postgres(tables(sink, purpose, schema, problems)?)
+            Target::Postgres(tables(sink, purpose, &backend.schema, problems)?)
         }
         _ => {
             problems
@@ -385,7 +393,9 @@ pub(super) fn batch(table: &Table<'_>, max_bytes: usize, max_records: usize, max
     }
 }
 
-fn limits(file: &Path, document: &Map<String, Value>) -> Limits {
+fn limits(file: &Path, document: &Map<String, Value>, backend: &Backend) -> Limits {
+    // A write to DynamoDB costs money, one to a file of ours does not.
+    let checkpoint_every = Duration::from_secs(if backend.aws.is_some() { 10 } else { 1 });
     let mailbox = Table::of(file, document, "mailbox");
     let supervision = Table::of(file, document, "supervision");
     Limits {
@@ -396,7 +406,7 @@ fn limits(file: &Path, document: &Map<String, Value>) -> Limits {
         window: supervision.duration("window", Duration::from_secs(600)),
         heartbeat: supervision.duration("heartbeat", Duration::from_secs(30)),
         drain: supervision.duration("drain", Duration::from_secs(30)),
-        checkpoint_every: supervision.duration("checkpoint_every", Duration::from_secs(1)),
+        checkpoint_every: supervision.duration("checkpoint_every", checkpoint_every),
     }
 }
 

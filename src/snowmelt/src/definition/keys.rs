@@ -57,8 +57,13 @@ use Kind::{Address, Bool, Bytes, Choice, Duration, Free, Int, Path, Paths, Start
 pub const KEYS: &[Key] = &[
     key("", "name", Text, "the application's name; it names the lease table and the progress in Postgres"),
     key("", "include", Paths, "definitions that run together with this one"),
-    key("backend", "kind", Choice(&["embedded"]), "what streams, leases and objects are kept in (embedded)"),
-    key("backend", "data_dir", Text, "where the embedded backends keep everything (.data)"),
+    key("backend", "kind", Choice(&["embedded", "aws"]), "what streams, leases and objects are kept in (embedded)"),
+    key(
+        "backend",
+        "data_dir",
+        Text,
+        "where the embedded backends keep everything, and collectors their spools (.data)",
+    ),
     key("backend", "fsync", Bool, "streams are synced to the disk before a put is answered (true)"),
     key("backend", "retention", Duration, "how long streams keep records (24h)"),
     key(
@@ -76,7 +81,37 @@ pub const KEYS: &[Key] = &[
         Path,
         "file with the operator API's token: whoever has it may ask from elsewhere (none: this machine only)",
     ),
-    required("stream", "name", Text, "a stream to create when it is missing"),
+    key("aws", "region", Text, "backend aws: the region (as the AWS SDK finds it)"),
+    key("aws", "endpoint", Text, "backend aws: another service than AWS's own, http://host:port (none)"),
+    key("aws", "kinesis_endpoint", Text, "backend aws: the same for streams only (endpoint)"),
+    key("aws", "dynamodb_endpoint", Text, "backend aws: the same for leases only (endpoint)"),
+    key("aws", "s3_endpoint", Text, "backend aws: the same for objects only (endpoint)"),
+    key("aws", "bucket", Text, "backend aws: the bucket of sinks that name none (each sink names its own)"),
+    key("aws", "read", Choice(&["poll", "fan_out"]), "backend aws: shards are asked, or subscribed to (poll)"),
+    key("aws", "poll_every", Duration, "backend aws: time between two reads of a shard that has no more (1500ms)"),
+    key("aws", "fan_out_or_poll", Bool, "backend aws: poll where no fan-out consumer can be registered (true)"),
+    key("aws", "keep_order", Bool, "backend aws: records of one key are put in their order, always (true)"),
+    key(
+        "aws",
+        "worker",
+        Text,
+        "backend aws: this worker's name in the lease tables, another for each process (host's name and a random part)",
+    ),
+    key(
+        "aws",
+        "lease_duration",
+        Duration,
+        "backend aws: a worker silent for this long loses its shards; the same for all workers of an application (10s)",
+    ),
+    key("aws", "max_leases", Int(1, 100_000), "backend aws: most shards of one application here (no limit)"),
+    key("aws", "steal_at_once", Int(1, 1000), "backend aws: shards taken from another worker at once (2 a core)"),
+    key(
+        "aws",
+        "kcl3_fleet",
+        Choice(&["wait", "share"]),
+        "backend aws: beside a live fleet of Kinesis Client Library 3: wait until it is gone, or share (wait)",
+    ),
+    required("stream", "name", Text, "a stream; created when it is missing, on AWS by `snowmelt setup`"),
     required("stream", "shards", Int(1, 500), "with how many shards"),
     required("collector", "listen", Address, "where trackers send to"),
     required("collector", "good", Text, "the stream of collector payloads"),
@@ -237,7 +272,12 @@ pub const KEYS: &[Key] = &[
     key("supervision", "window", Duration, "the window (10m)"),
     key("supervision", "heartbeat", Duration, "without progress for this long an actor counts as hung (30s)"),
     key("supervision", "drain", Duration, "how long a drain may take (30s)"),
-    key("supervision", "checkpoint_every", Duration, "least time between two checkpoints of a shard (1s)"),
+    key(
+        "supervision",
+        "checkpoint_every",
+        Duration,
+        "least time between two checkpoints of a shard (1s; backend aws 10s)",
+    ),
 ];
 
 /// The tables a definition may have.
@@ -259,7 +299,7 @@ pub fn is_list(section: &str) -> bool {
 
 /// Tables that only the file on the command line may have, since they hold for the whole process.
 pub fn is_global(section: &str) -> bool {
-    matches!(section, "backend" | "stream")
+    matches!(section, "backend" | "aws" | "stream")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A definition is one application; its name names its lease table and its progress. A file holds one definition, or
 //! includes others; the backends are chosen once, in the file named on the command line.
 
+mod aws;
 mod build;
 pub mod keys;
 pub mod load;

@@ -18,6 +18,8 @@ pub struct Plan {
 /// What streams, leases, objects and tables are kept in.
 #[derive(Debug, Clone)]
 pub struct Backend {
+    /// Streams, leases and objects of AWS; the embedded ones when absent.
+    pub aws: Option<Aws>,
     /// Where the embedded backends keep everything.
     pub data_dir: PathBuf,
     /// Whether a put is on the disk before it is answered.
@@ -32,6 +34,59 @@ pub struct Backend {
     pub operator: SocketAddr,
     /// The file of the operator API's token; without one it listens on loopback only.
     pub operator_token_file: Option<PathBuf>,
+}
+
+/// How AWS is reached, and how workers share shards.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// The region; as the SDK finds it when absent.
+    pub region: Option<String>,
+    /// Another service than AWS's own, each.
+    pub kinesis_endpoint: Option<String>,
+    /// For leases.
+    pub dynamodb_endpoint: Option<String>,
+    /// For objects.
+    pub s3_endpoint: Option<String>,
+    /// The bucket of sinks that name none.
+    pub bucket: Option<String>,
+    /// This worker's name; made of the host's and a random part when absent.
+    pub worker: Option<String>,
+    /// A worker that did not renew a lease for this long has lost it.
+    pub lease: Duration,
+    /// Most leases that this worker holds of one application.
+    pub max_leases: Option<usize>,
+    /// Most leases that this worker takes from another at once.
+    pub steal_at_once: Option<usize>,
+    /// What is done beside a live fleet of KCL 3.
+    pub live_fleet: LiveFleet,
+    /// How shards are read.
+    pub reading: Reading,
+    /// Records of one partition key are put in their order, whatever the service refuses.
+    pub keep_order: bool,
+}
+
+/// What is done beside a fleet of KCL 3 that runs, whose leader gives leases to workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveFleet {
+    /// Wait until it has gone.
+    Wait,
+    /// Take unowned, expired and surplus leases beside it.
+    Share,
+}
+
+/// How shards are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// By asking, at the shard's tip this often.
+    Poll {
+        /// Time between two reads.
+        every: Duration,
+    },
+    /// By enhanced fan-out.
+    FanOut {
+        /// By asking where a consumer can't be registered.
+        fall_back: bool,
+    },
 }
 
 /// Which Postgres.

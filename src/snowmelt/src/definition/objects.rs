@@ -7,7 +7,7 @@ use snowmelt_objects::LoaderFile;
 use snowmelt_objects::s3::{Encryption, S3Options};
 
 use super::build::{Table, batch};
-use super::model::{BatchLimits, Gather, ObjectPlace, Objects, Purpose};
+use super::model::{Aws, BatchLimits, Gather, ObjectPlace, Objects, Purpose};
 use super::problem::Problem;
 
 /// Keys that say what `settings` says.
@@ -32,14 +32,15 @@ const IN_SETTINGS: [&str; 14] = [
 pub(super) fn objects(
     sink: &Table<'_>,
     defaults: BatchLimits,
+    aws: Option<&Aws>,
     problems: &mut Vec<Problem>,
 ) -> Option<(Purpose, BatchLimits, Gather, Objects)> {
     let before = problems.len();
-    let place = place(sink, problems);
+    let place = place(sink, aws, problems);
     let (purpose, batch, gather, loader) = match sink.get("settings") {
         Some(settings) => as_original(sink, settings, problems)?,
         None => {
-            let (purpose, loader) = own(sink, defaults, problems)?;
+            let (purpose, loader) = own(sink, defaults, aws, problems)?;
             let batch = batch(sink, defaults.max_bytes, defaults.max_records, defaults.max_age);
             (purpose, batch, Gather::Limits(batch), loader)
         }
@@ -50,7 +51,12 @@ pub(super) fn objects(
 }
 
 /// The keys of a definition, as a file of generation 2.x would say them.
-fn own(sink: &Table<'_>, defaults: BatchLimits, problems: &mut Vec<Problem>) -> Option<(Purpose, Value)> {
+fn own(
+    sink: &Table<'_>,
+    defaults: BatchLimits,
+    aws: Option<&Aws>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Purpose, Value)> {
     let mut need = |name: &str, why: &str| {
         let text = sink.text(name);
         if text.is_none() {
@@ -58,7 +64,12 @@ fn own(sink: &Table<'_>, defaults: BatchLimits, problems: &mut Vec<Problem>) -> 
         }
         text
     };
-    let bucket = sink.text("bucket");
+    let in_directory = sink.text("store").as_deref() == Some("directory");
+    let of_backend = aws.filter(|_| !in_directory).and_then(|aws| aws.bucket.clone());
+    let bucket = sink.text("bucket").or(of_backend);
+    if bucket.is_none() && aws.is_some() && !in_directory {
+        need("bucket", "where objects go; or name one for all in [aws]")?;
+    }
     let prefix = match &bucket {
         Some(_) => sink.text("prefix").unwrap_or_default(),
         None => need("prefix", "where objects go, or bucket, for a bucket of S3")?,
@@ -143,9 +154,10 @@ fn as_original(
     }
 }
 
-fn place(sink: &Table<'_>, problems: &mut Vec<Problem>) -> ObjectPlace {
+fn place(sink: &Table<'_>, aws: Option<&Aws>, problems: &mut Vec<Problem>) -> ObjectPlace {
     const OF_S3: [&str; 6] = ["endpoint", "region", "path_style", "storage_class", "encryption", "kms_key"];
-    let by_default = if sink.get("bucket").is_some() || sink.get("settings").is_some() { "s3" } else { "directory" };
+    let named = sink.get("bucket").is_some() || sink.get("settings").is_some();
+    let by_default = if named || aws.is_some() { "s3" } else { "directory" };
     if sink.text("store").as_deref().unwrap_or(by_default) == "directory" {
         if sink.text("store").is_none() {
             for key in OF_S3.into_iter().filter(|key| sink.get(key).is_some()) {
@@ -164,12 +176,12 @@ fn place(sink: &Table<'_>, problems: &mut Vec<Problem>) -> ObjectPlace {
         Some(_) => Some(Encryption::Kms { key: kms_key }),
         None => kms_key.map(|key| Encryption::Kms { key: Some(key) }),
     };
-    let endpoint = sink.text("endpoint");
+    let endpoint = sink.text("endpoint").or_else(|| aws?.s3_endpoint.clone());
     ObjectPlace::S3(S3Options {
         // An endpoint of one's own seldom has a name for each bucket.
         path_style: sink.bool("path_style", endpoint.is_some()),
         endpoint,
-        region: sink.text("region"),
+        region: sink.text("region").or_else(|| aws?.region.clone()),
         storage_class: sink.text("storage_class"),
         encryption,
         ..S3Options::default()

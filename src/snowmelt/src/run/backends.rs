@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use snowmelt_kinesis::KinesisStreams;
 use snowmelt_leases::{EmbeddedLeases, LeaseStore};
 use snowmelt_objects::s3::S3Store;
 use snowmelt_objects::{DirectoryStore, ObjectStore};
@@ -16,6 +17,7 @@ use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Definition, LoadSink, ObjectPlace, Objects, Postgres, Target};
 use crate::run::registries::OwnRegistry;
+use crate::run::{aws, settings};
 use crate::running::{Psql, RunFile};
 use crate::trouble::{Outcome, Trouble};
 
@@ -32,6 +34,8 @@ pub struct Stores {
     pub streams: Arc<dyn Streams>,
     /// Leases and checkpoints.
     pub leases: Arc<dyn LeaseStore>,
+    /// Who holds leases.
+    pub owner: String,
     /// Objects.
     pub bucket: OpenBucket,
     /// Tables, when a definition has some.
@@ -68,6 +72,9 @@ pub struct Backends {
     pub arbiters: Vec<Arbiter>,
     /// Time.
     pub clock: Clock,
+    /// Who holds leases.
+    pub owner: String,
+    kinesis: Option<KinesisStreams>,
     cluster: Option<PrivateCluster>,
     objects_dir: PathBuf,
     postgres_url: Option<String>,
@@ -82,8 +89,24 @@ impl Backends {
         std::fs::create_dir_all(data_dir).map_err(|error| Trouble::machine(&data_dir.display().to_string(), error))?;
         let data_dir =
             data_dir.canonicalize().map_err(|error| Trouble::machine(&data_dir.display().to_string(), error))?;
-        let streams = open_streams(plan, &data_dir).await?;
-        let leases = EmbeddedLeases::open(data_dir.join("leases")).map_err(|error| Trouble::caused("leases", error))?;
+        let host = settings::host();
+        let mut kinesis = None;
+        let (streams, leases, owner): (Arc<dyn Streams>, Arc<dyn LeaseStore>, String) = match &plan.backend.aws {
+            Some(aws) => {
+                let streams = kinesis.insert(aws::streams(aws).await).clone();
+                (Arc::new(streams), Arc::new(aws::leases(aws).await?), aws::worker(aws, &host))
+            }
+            None => {
+                let streams = open_streams(plan, &data_dir).await?;
+                let leases = EmbeddedLeases::open(data_dir.join("leases"));
+                let leases = leases.map_err(|error| Trouble::caused("leases", error))?;
+                // A process that is started again takes its own leases back at once.
+                (Arc::new(streams), Arc::new(leases), host)
+            }
+        };
+        if plan.backend.aws.is_some() {
+            aws::look(plan, &streams).await?;
+        }
         let objects_dir = data_dir.join("objects");
         let needs_postgres = plan.definitions.iter().any(Definition::needs_postgres);
         let (cluster, postgres_url) = if needs_postgres { open_postgres(plan, &data_dir).await? } else { (None, None) };
@@ -93,8 +116,10 @@ impl Backends {
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
-            streams: Arc::new(streams),
-            leases: Arc::new(leases),
+            streams,
+            leases,
+            owner,
+            kinesis,
             warehouse,
             registry: None,
             arbiters: (0..cores).map(|_| Arbiter::new()).collect(),
@@ -106,11 +131,15 @@ impl Backends {
         })
     }
 
-    /// The stores as groups see them.
-    pub fn stores(&self) -> Stores {
+    /// The stores as the groups of an application see them.
+    pub fn stores(&self, application: &str) -> Stores {
+        // A consumer of its own for each application: none reads from the share of another.
+        let of_application =
+            self.kinesis.as_ref().map(|kinesis| Arc::new(kinesis.reading_as(application)) as Arc<dyn Streams>);
         Stores {
-            streams: Arc::clone(&self.streams),
+            streams: of_application.unwrap_or_else(|| Arc::clone(&self.streams)),
             leases: Arc::clone(&self.leases),
+            owner: self.owner.clone(),
             bucket: directories(self.objects_dir.clone()),
             warehouse: self.warehouse.clone(),
             registry: self.registry.clone(),

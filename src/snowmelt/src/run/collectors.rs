@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use snowmelt_collector::{CollectorConfig, CollectorError};
 use snowmelt_runtime::Clock;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::definition::Plan;
 use crate::definition::model::{Collect, Work};
 use crate::run::backends::Backends;
 use crate::run::operator::report::CollectorReport;
+use crate::run::servers::Servers;
 use crate::run::settings;
 use crate::run::sinks::{Sides, Way};
 use crate::trouble::{Outcome, Trouble};
@@ -23,8 +22,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The running collectors.
 pub struct Collectors {
     urls: Vec<String>,
-    stop: watch::Sender<bool>,
-    servers: JoinSet<(String, Result<(), CollectorError>)>,
+    servers: Servers<CollectorError>,
     ways: Vec<Way>,
     stop_within: Duration,
 }
@@ -93,9 +91,8 @@ fn sink_clock(clock: &Clock) -> snowmelt_collector::Clock {
 
 /// Starts every collector on its listener.
 pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock) -> Outcome<Collectors> {
-    let (stop, _) = watch::channel(false);
-    let (urls, servers, ways, stop_within) = (Vec::new(), JoinSet::new(), Vec::new(), Duration::ZERO);
-    let mut collectors = Collectors { urls, stop, servers, ways, stop_within };
+    let (urls, servers, ways) = (Vec::new(), Servers::new("collector"), Vec::new());
+    let mut collectors = Collectors { urls, servers, ways, stop_within: Duration::ZERO };
     for (Prepared { name, config, good, bad }, listener) in prepared.into_iter().zip(listeners) {
         let address = listener.local_addr().map_err(|error| Trouble::machine("collector", error))?;
         let scheme = if config.ssl.enable { "https" } else { "http" };
@@ -107,41 +104,29 @@ pub fn start(prepared: Vec<Prepared>, listeners: Vec<TcpListener>, clock: &Clock
         // Connections end, then records, then what another mode left in a spool: each by the deadline.
         let within = config.pre_termination_period + 3 * config.termination_deadline + STOP_GRACE;
         collectors.stop_within = collectors.stop_within.max(within);
-        let shutdown = collectors.stopped();
+        let shutdown = collectors.servers.stopped();
         let now = sink_clock(clock);
-        collectors.servers.spawn_local(async move {
+        collectors.servers.run(name, async move {
             let deadline = config.termination_deadline;
             let (entrance, bad_entrance) = (Arc::clone(&good.entrance), Arc::clone(&bad.entrance));
             let served = snowmelt_collector::serve(config, listener, entrance, bad_entrance, now, shutdown).await;
             // Spools that requests are answered from are closed already; others were left by another mode.
             tokio::join!(good.close(deadline), bad.close(deadline));
-            (name, served)
+            served
         });
     }
     Ok(collectors)
 }
 
 impl Collectors {
-    /// Resolves when they have to stop.
-    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut stopped = self.stop.subscribe();
-        async move {
-            // A sender that is gone means the same as one that says stop.
-            if stopped.wait_for(|stop| *stop).await.is_err() {
-                tracing::debug!("the node is gone");
-            }
-        }
-    }
-
     /// Sends plain HTTP at `address` on to HTTPS on `port`.
     fn redirect_to_https(&mut self, collector: &str, address: SocketAddr, port: u16) -> Outcome {
         let listener = TcpListener::bind(address).map_err(|error| {
             let hint = "choose another port with --set collector.settings.port=PORT";
             Trouble::machine(&format!("collector {collector} can't listen on {address} for plain HTTP; {hint}"), error)
         })?;
-        let (name, stopped) = (format!("{collector} (plain HTTP)"), self.stopped());
-        self.servers
-            .spawn_local(async move { (name, snowmelt_collector::redirect_to_https(listener, port, stopped).await) });
+        let (name, stopped) = (format!("{collector} (plain HTTP)"), self.servers.stopped());
+        self.servers.run(name, snowmelt_collector::redirect_to_https(listener, port, stopped));
         Ok(())
     }
 
@@ -162,25 +147,12 @@ impl Collectors {
 
     /// Resolves when one ends by itself.
     pub async fn failed(&mut self) -> String {
-        match self.servers.join_next().await {
-            Some(Ok((name, Ok(())))) => format!("collector {name} ended"),
-            Some(Ok((name, Err(error)))) => format!("collector {name}: {error}"),
-            Some(Err(error)) => format!("a collector failed: {error}"),
-            None => std::future::pending().await,
-        }
+        self.servers.failed().await
     }
 
-    /// Stops taking requests after the time for load balancers, finishes those under way, hands on what spools hold as far as time allows.
+    /// Stops taking requests after the time for load balancers, finishes those under way, hands on what spools hold as far as
+    /// time allows.
     pub async fn stop(&mut self) -> Outcome {
-        self.stop.send_replace(true);
-        let mut outcome = Ok(());
-        while let Some(ended) = self.servers.join_next().await {
-            match ended {
-                Ok((_, Ok(()))) => {}
-                Ok((name, Err(error))) => outcome = Err(Trouble::caused(&format!("collector {name}"), error)),
-                Err(error) => outcome = Err(Trouble::machine("a collector failed", error)),
-            }
-        }
-        outcome
+        self.servers.stop().await
     }
 }

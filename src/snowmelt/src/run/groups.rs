@@ -116,9 +116,9 @@ impl ShardGroups {
         let application = Application {
             name: definition.name,
             stream: source.stream.clone(),
-            owner: settings::owner(),
+            owner: stores.owner.clone(),
             initial,
-            shards: Box::new(listed),
+            shards: Arc::new(listed),
         };
         Ok(Self { application, source, limits: definition.limits, job, stores, tuning })
     }
@@ -138,7 +138,10 @@ impl ShardGroups {
             .leases
             .acquire(&self.application.name, &plan.shard, &self.application.owner, now_ms)
             .await
-            .map_err(Failure::error)?;
+            .map_err(|error| match error {
+                LeaseError::Held { .. } | LeaseError::Lost { .. } => Failure::LeaseLost { message: explain(&error) },
+                error => Failure::error(error),
+            })?;
         let shards = self.application.shards.shards().await.map_err(Failure::error)?;
         let children = shards.into_iter().filter(|info| info.parents.contains(&plan.shard)).collect();
         let intents = Intents::after(lease.pending.as_ref().map(|pending| pending.state.as_str()));

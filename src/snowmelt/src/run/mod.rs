@@ -1,6 +1,7 @@
 //! `snowmelt run`: definitions as a running node.
 
 pub mod assets;
+pub mod aws;
 pub mod backends;
 mod banner;
 mod collectors;
@@ -9,6 +10,7 @@ pub mod groups;
 mod objects;
 pub mod operator;
 pub mod registries;
+mod servers;
 pub mod settings;
 mod signals;
 mod sinks;
@@ -34,6 +36,11 @@ use crate::run::groups::{ShardGroups, Tuning};
 use crate::run::registries::Registries;
 use crate::running::RunFile;
 use crate::trouble::{Outcome, Trouble};
+
+/// How often a stream is asked for new shards.
+const DISCOVER_EVERY: Duration = Duration::from_secs(10);
+/// How often a worker of a fleet looks which shards it has; the lease table itself is read less often.
+const SHARE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(args: &DefinitionArgs) -> Outcome {
@@ -109,7 +116,7 @@ async fn start(plan: Arc<Plan>) -> Outcome<Started> {
     run_file.registry_url = registries.url();
     run_file.registry_key_file = registries.key_file();
     run_file.write(&plan.backend.data_dir)?;
-    banner::print(&plan, &run_file);
+    banner::print(&plan, &run_file, &backends.owner);
     Ok(Started { collectors, registries, node, state, operator, backends })
 }
 
@@ -127,11 +134,13 @@ async fn specs(plan: &Plan, backends: &Backends) -> Outcome<Vec<PipelineSpec>> {
         arbiters.rotate_left(first);
         specs.push(PipelineSpec {
             name: definition.name.clone(),
-            source: Arc::new(ShardGroups::new(definition.clone(), backends.stores(), Tuning::default()).await?),
+            source: Arc::new(
+                ShardGroups::new(definition.clone(), backends.stores(&definition.name), Tuning::default()).await?,
+            ),
             arbiters,
             shards: shard_options(definition),
             policy: pipeline_policy(definition),
-            discover_every: Duration::from_secs(10),
+            discover_every: if plan.backend.aws.is_some() { SHARE_EVERY } else { DISCOVER_EVERY },
         });
     }
     Ok(specs)
@@ -166,7 +175,7 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
         plan.definitions.iter().map(|definition| definition.limits.drain).max().unwrap_or(Duration::from_secs(30));
     let within = started.collectors.stop_within() + drain + Duration::from_secs(10);
     let stopped = tokio::select! {
-        stopped = tokio::time::timeout(within, stop(started)) => stopped,
+        stopped = tokio::time::timeout(within, stop(started, plan)) => stopped,
         () = signals.next() => return Err(Trouble::Machine("stopped at once; what was not finished is read again at the next start".to_owned())),
     };
     match (failure, stopped) {
@@ -180,7 +189,7 @@ async fn serve(mut started: Started, plan: &Plan, signals: &mut signals::Signals
 }
 
 /// Collectors first, then pipelines, then the stores under them.
-async fn stop(mut started: Started) -> Outcome {
+async fn stop(mut started: Started, plan: &Plan) -> Outcome {
     started.operator.refuse_commands();
     let collected = started.collectors.stop().await;
     let ordered = started.node.send(Order { pipeline: None, shard: None, command: Command::Drain }).await;
@@ -189,6 +198,12 @@ async fn stop(mut started: Started) -> Outcome {
             if started.state.changed().await.is_err() {
                 break;
             }
+        }
+    }
+    for definition in plan.definitions.iter().filter(|definition| definition.source().is_some()) {
+        // Others take over at once what was given up; what was not, when it expires.
+        if let Err(error) = started.backends.leases.leave(&definition.name).await {
+            tracing::warn!(application = definition.name, %error, "leases were not given up");
         }
     }
     started.operator.stop().await;

@@ -11,13 +11,13 @@ use snowmelt_iglu::{Connection, Repository, Resolver};
 use snowmelt_iglu_server::core::api_key::ApiKey;
 use snowmelt_iglu_server::{Changed, ServerConfig, ServerError, Storage, StorageOptions, serve};
 use tokio::sync::{broadcast, watch};
-use tokio::task::JoinSet;
 
 use crate::check::without_password;
 use crate::definition::Plan;
 use crate::definition::model::{Registry, Work};
 use crate::run::backends::Backends;
 use crate::run::operator::report::RegistryReport;
+use crate::run::servers::Servers;
 use crate::trouble::{Outcome, Trouble};
 
 /// How long the registry's tables may take to be set up.
@@ -61,8 +61,7 @@ impl OwnRegistry {
 /// The running registries.
 pub struct Registries {
     running: Vec<Running>,
-    stop: watch::Sender<bool>,
-    servers: JoinSet<(String, Result<(), ServerError>)>,
+    servers: Servers<ServerError>,
 }
 
 /// How to reach one of them.
@@ -111,8 +110,7 @@ fn registries(plan: &Plan) -> impl Iterator<Item = (&str, &Registry)> {
 
 /// Starts every registry on its listener.
 pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends) -> Outcome<Registries> {
-    let (stop, _) = watch::channel(false);
-    let mut all = Registries { running: Vec::new(), stop, servers: JoinSet::new() };
+    let mut all = Registries { running: Vec::new(), servers: Servers::new("schema registry") };
     for ((name, registry), listener) in registries(plan).zip(listeners) {
         registry.notes.iter().for_each(|note| tracing::warn!("{note}"));
         let (key, key_file) = super_key(registry, &plan.backend.data_dir)?;
@@ -126,16 +124,9 @@ pub async fn start(plan: &Plan, listeners: Vec<TcpListener>, backends: &Backends
             trouble: Some(tell),
             ..registry.server.clone()
         };
-        let mut stopped = all.stop.subscribe();
-        let shutdown = async move {
-            // A sender that is gone means the same as one that says stop.
-            if stopped.wait_for(|stop| *stop).await.is_err() {
-                tracing::debug!("the node is gone");
-            }
-        };
-        let name = name.to_owned();
+        let (name, shutdown) = (name.to_owned(), all.servers.stopped());
         all.running.push(Running { address, key, key_file, changes, name: name.clone(), trouble });
-        all.servers.spawn_local(async move { (name, serve(config, storage, listener, shutdown).await) });
+        all.servers.run(name, serve(config, storage, listener, shutdown));
     }
     Ok(all)
 }
@@ -220,26 +211,12 @@ impl Registries {
 
     /// Resolves when one ends by itself.
     pub async fn failed(&mut self) -> String {
-        match self.servers.join_next().await {
-            Some(Ok((name, Ok(())))) => format!("schema registry {name} ended"),
-            Some(Ok((name, Err(error)))) => format!("schema registry {name}: {error}"),
-            Some(Err(error)) => format!("a schema registry failed: {error}"),
-            None => std::future::pending().await,
-        }
+        self.servers.failed().await
     }
 
     /// Stops taking requests, finishes those under way.
     pub async fn stop(&mut self) -> Outcome {
-        self.stop.send_replace(true);
-        let mut outcome = Ok(());
-        while let Some(ended) = self.servers.join_next().await {
-            match ended {
-                Ok((_, Ok(()))) => {}
-                Ok((name, Err(error))) => outcome = Err(Trouble::caused(&format!("schema registry {name}"), error)),
-                Err(error) => outcome = Err(Trouble::machine("a schema registry failed", error)),
-            }
-        }
-        outcome
+        self.servers.stop().await
     }
 }
 

@@ -33,8 +33,8 @@ pub fn iglu_clock(clock: &Clock) -> snowmelt_iglu::Clock {
     Arc::new(move || clock.now_ms())
 }
 
-/// Who holds leases: the machine. A process that is started again takes its own leases back at once.
-pub fn owner() -> String {
+/// The machine's name.
+pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "snowmelt".to_owned() } else { name.to_owned() }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use snowmelt_faults::event::Who;
 use snowmelt_faults::world::Rules;
 use snowmelt_faults::{Faults, Weather, World, on_own_system, proof};
-use snowmelt_streams::{PutEntry, Record, Streams};
+use snowmelt_streams::{PutEntry, Record};
 
 #[test]
 fn lost_repeated_and_late_events_are_seen() {
@@ -23,7 +23,7 @@ fn lost_repeated_and_late_events_are_seen() {
                 .await
                 .unwrap();
         };
-        let records = proof::records(world.streams.as_ref(), "enriched").await.unwrap();
+        let records = proof::records(&world, "enriched").await.unwrap();
         let row = |record: &Record| {
             let id = Who::of_line(&record.data).unwrap().id();
             format!("ctid = (SELECT max(ctid) FROM events WHERE event_id = '{id}')")
@@ -47,7 +47,7 @@ fn lost_repeated_and_late_events_are_seen() {
         // A record of the enriched stream again.
         let first = records.iter().flatten().next().unwrap();
         let again = PutEntry::new(first.partition_key.clone(), first.data.clone());
-        world.streams.put("enriched", vec![again], None).await.unwrap();
+        world.backing.streams.put("enriched", vec![again], None).await.unwrap();
         assert!(problem(&world).await.starts_with("the enriched stream: 0 events missing"));
         world.warehouse.close().await;
         world.tables.close().await;

@@ -41,12 +41,12 @@ fn a_shard_that_waits_to_start_again_holds_nobody_up() {
 
         // Everything sent from now on to the other shard arrives while this one is down.
         world.send(800, 10).await.unwrap();
-        let raw = proof::records(world.streams.as_ref(), "raw").await.unwrap();
+        let raw = proof::records(&world, "raw").await.unwrap();
         let mine = raw[1].len() as u64;
         assert!(mine > 100, "the keys spread over both shards");
         life.until(Duration::from_secs(20), async || Ok(proof::rows(&world.tables).await? >= mine)).await.unwrap();
         assert!(down(), "it is down all the while");
-        let enriched = proof::records(world.streams.as_ref(), "enriched").await.unwrap();
+        let enriched = proof::records(&world, "enriched").await.unwrap();
         let keys = |n: u32| format!("key-{n}");
         let others: std::collections::BTreeSet<String> =
             raw[1].iter().map(|record| record.partition_key.clone()).collect();
