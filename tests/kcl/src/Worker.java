@@ -208,7 +208,10 @@ public final class Worker {
 
     @Override
     public void leaseLost(LeaseLostInput input) {
-      say("lost", field("shard", shard));
+      // A shard that waited for its parents is lost before it was begun.
+      if (shard != null) {
+        say("lost", field("shard", shard));
+      }
     }
 
     @Override

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::web::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::answers;
@@ -107,11 +107,12 @@ pub(crate) async fn subscribe(shared: Arc<Shared>, body: &[u8]) -> HttpResponse 
     let began = Instant::now();
     let subscription =
         Subscription { shared, consumer, shard, generation, began, iterator, continuation, state: State::Fresh };
-    let frames = stream::unfold(subscription, |mut subscription| async move {
+    let accepted = stream::iter([frames::accepted().map_err(io::Error::other)]);
+    let events = stream::unfold(subscription, |mut subscription| async move {
         let frame = subscription.next().await?;
         Some((frame, subscription))
     });
-    HttpResponse::Ok().content_type("application/vnd.amazon.eventstream").streaming(frames)
+    HttpResponse::Ok().content_type("application/vnd.amazon.eventstream").streaming(accepted.chain(events))
 }
 
 fn asked(body: &[u8]) -> Option<Asked> {

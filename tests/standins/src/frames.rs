@@ -6,6 +6,11 @@ use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 use serde_json::Value;
 
+/// What comes first, as soon as a call is accepted: the SDKs wait for it before they give the stream to the caller.
+pub(crate) fn accepted() -> Result<Bytes, Error> {
+    frame("event", ":event-type", "initial-response", &Value::Object(serde_json::Map::new()))
+}
+
 /// An event.
 pub(crate) fn event(payload: &Value) -> Result<Bytes, Error> {
     frame("event", ":event-type", "SubscribeToShardEvent", payload)

@@ -10,7 +10,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ use crate::records;
 const MAX_BODY: usize = 128 << 20;
 /// How long an emulator may take for an answer.
 const UPSTREAM: Duration = Duration::from_secs(60);
+/// For half of an answer to be written.
+const FLUSH: Duration = Duration::from_millis(50);
 /// What belongs to one connection and is not passed on (RFC 9110, 7.6.1), and what is written anew.
 const HOP: [&str; 7] = ["connection", "keep-alive", "transfer-encoding", "upgrade", "te", "host", "content-length"];
 
@@ -282,10 +284,14 @@ impl Answer {
     /// Half of the body that was promised, and the end of the connection.
     fn cut(self) -> HttpResponse {
         let half = self.body.slice(..self.body.len() / 2);
-        let cut = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        // Not before the half is on its way: an error at once would take it along.
+        let cut = async {
+            tokio::time::sleep(FLUSH).await;
+            Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+        };
         // Something is always missing, from an empty body too.
         let promised = self.body.len().max(1) as u64;
-        let pieces = stream::iter([Ok(half), cut]);
+        let pieces = Box::pin(stream::iter([Ok(half)]).chain(stream::once(cut)));
         self.head().body(SizedStream::new(promised, pieces))
     }
 }
