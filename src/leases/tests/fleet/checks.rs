@@ -13,8 +13,7 @@ use crate::worker::{FAILOVER_MS, PERIOD_MS, SILENT};
 pub const SLOWEST_MS: u64 = 3_200;
 /// The longest that a row is left alone while one of our workers with room reaches the table without a fault: unchanged for
 /// three failover times, seen a round late and taken a round late, by clocks that differ.
-pub const ORPHANED_MS: u64 =
-    (3 * FAILOVER_MS + 2 * PERIOD_MS * 6 / 5 + 3 * SLOWEST_MS) * 102 / 100 + 2_000;
+pub const ORPHANED_MS: u64 = (3 * FAILOVER_MS + 2 * PERIOD_MS * 6 / 5 + 3 * SLOWEST_MS) * 102 / 100 + 2_000;
 
 /// What the checks remember of a fleet.
 #[derive(Default)]
@@ -111,7 +110,13 @@ impl Checks {
     }
 
     /// Whether each row is held, or somebody could not yet be expected to have taken it.
-    pub fn orphans(&mut self, rows: &Rows, is_held: impl Fn(&str) -> bool, could_take: impl Fn(&Row) -> Option<String>, now: u64) {
+    pub fn orphans(
+        &mut self,
+        rows: &Rows,
+        is_held: impl Fn(&str) -> bool,
+        could_take: impl Fn(&Row) -> Option<String>,
+        now: u64,
+    ) {
         for row in rows.values() {
             let tended = self.tended.entry(row.shard.clone()).or_insert(now);
             if is_held(&row.shard) {

@@ -24,9 +24,7 @@ pub fn choose(
     rng: &mut Rng,
 ) -> Vec<Take> {
     let unchanged = |row: &Row| watch.unchanged_for(&row.shard, now_ms);
-    let is_available = |row: &&Row| {
-        unchanged(row) > failover_ms || (version == Version::Two && row.owner.is_none())
-    };
+    let is_available = |row: &&Row| unchanged(row) > failover_ms || (version == Version::Two && row.owner.is_none());
     let take = |row: &&Row, kind| Take { row: (*row).clone(), kind };
     if version == Version::Two {
         let mut old: Vec<&Row> = rows.values().filter(|row| unchanged(row) > 3 * failover_ms).collect();

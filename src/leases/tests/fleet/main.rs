@@ -25,8 +25,8 @@ mod table;
 mod worker;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use world::{Report, World};
 
@@ -73,5 +73,9 @@ fn fleets_keep_their_promises() {
     );
     broken.sort();
     let shown = broken.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(broken.is_empty(), "{} of {fleets} fleets (run one again with SNOWMELT_FLEET=<seed>):\n{shown}", broken.len());
+    assert!(
+        broken.is_empty(),
+        "{} of {fleets} fleets (run one again with SNOWMELT_FLEET=<seed>):\n{shown}",
+        broken.len()
+    );
 }

@@ -29,9 +29,16 @@ pub enum Request {
     Scan,
     Get(String),
     /// A change of the row, if its counter is as known, and with `owners` its owners too.
-    Update { known: Row, change: Change, owners: bool },
+    Update {
+        known: Row,
+        change: Change,
+        owners: bool,
+    },
     Create(Row),
-    NoteChildren { shard: String, children: Vec<String> },
+    NoteChildren {
+        shard: String,
+        children: Vec<String>,
+    },
     /// If counter and checkpoint are as known.
     Delete(Row),
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
 use snowmelt_leases::fleet::{
-    AtEnd, Cleaning, Holes, Kind, Outcome, Row, Rows, Rules, StealBackoff, Take, Timing, Watch, adopt, at_shard_end, clean,
-    decide, judge, missing, unfinished_parent,
+    AtEnd, Cleaning, Holes, Kind, Outcome, Row, Rows, Rules, StealBackoff, Take, Timing, Watch, adopt, at_shard_end,
+    clean, decide, judge, missing, unfinished_parent,
 };
 use snowmelt_leases::{Position, ShardInfo};
 
@@ -48,14 +48,26 @@ pub enum Style {
 /// Why a request was made.
 #[derive(Clone, Debug)]
 pub enum Purpose {
-    Round { listed: Vec<ShardInfo> },
+    Round {
+        listed: Vec<ShardInfo>,
+    },
     Reread(Take),
     Take(Take),
     /// A take whose answer was lost.
     TakeCheck(Row),
-    Held { shard: String, epoch: u64, change: Change },
-    Ending { shard: String, epoch: u64 },
-    Delete { shard: String, epoch: u64 },
+    Held {
+        shard: String,
+        epoch: u64,
+        change: Change,
+    },
+    Ending {
+        shard: String,
+        epoch: u64,
+    },
+    Delete {
+        shard: String,
+        epoch: u64,
+    },
     Nothing,
 }
 
@@ -120,7 +132,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(name: String, style: Style, clock: Clock, rules: Rules, initial: Position, true_ms: u64, seed: u64) -> Self {
+    pub fn new(
+        name: String,
+        style: Style,
+        clock: Clock,
+        rules: Rules,
+        initial: Position,
+        true_ms: u64,
+        seed: u64,
+    ) -> Self {
         let mut rng = Rng::with_seed(seed);
         let now = clock.at(true_ms);
         Self {
@@ -214,8 +234,12 @@ impl Worker {
             self.holes_ms = now + HOLES_MS * 4 / 5 + self.rng.u64(0..HOLES_MS * 2 / 5);
             self.want_sync |= !self.view.is_empty() && self.holes.check(&self.view);
         }
-        let lost: Vec<String> =
-            self.held.iter().filter(|(_, held)| self.timing.is_lost(held.sent_ms, now)).map(|(id, _)| id.clone()).collect();
+        let lost: Vec<String> = self
+            .held
+            .iter()
+            .filter(|(_, held)| self.timing.is_lost(held.sent_ms, now))
+            .map(|(id, _)| id.clone())
+            .collect();
         for shard in lost {
             self.held.remove(&shard);
         }
@@ -467,7 +491,14 @@ impl Worker {
                 decide(&self.view, &self.watch, &self.name, &rules, now, &mut self.rng).take
             }
             Style::Kcl(version) => kcl::choose(
-                version, &self.view, &self.watch, &self.name, FAILOVER_MS, steal_at_once, now, &mut self.rng,
+                version,
+                &self.view,
+                &self.watch,
+                &self.name,
+                FAILOVER_MS,
+                steal_at_once,
+                now,
+                &mut self.rng,
             ),
         }
     }
@@ -507,7 +538,15 @@ impl Worker {
     }
 
     /// An answer to a write of a lease that is held; false when the lease is over.
-    fn written(&mut self, shard: &str, held: &mut Held, change: Change, sent_ms: u64, answer: Answer, now: u64) -> bool {
+    fn written(
+        &mut self,
+        shard: &str,
+        held: &mut Held,
+        change: Change,
+        sent_ms: u64,
+        answer: Answer,
+        now: u64,
+    ) -> bool {
         held.busy = false;
         match answer {
             // Given up: whatever came of it.

@@ -151,8 +151,21 @@ impl World {
             }
         }
         let faults = [
-            Fault::Crash, Fault::Crash, Fault::Pause, Fault::Pause, Fault::Cut, Fault::Cut, Fault::ThrottleScans,
-            Fault::Stuck, Fault::Join, Fault::Leave, Fault::Twin, Fault::Split, Fault::Split, Fault::Merge, Fault::HandOff,
+            Fault::Crash,
+            Fault::Crash,
+            Fault::Pause,
+            Fault::Pause,
+            Fault::Cut,
+            Fault::Cut,
+            Fault::ThrottleScans,
+            Fault::Stuck,
+            Fault::Join,
+            Fault::Leave,
+            Fault::Twin,
+            Fault::Split,
+            Fault::Split,
+            Fault::Merge,
+            Fault::HandOff,
         ];
         for _ in 0..world.rng.usize(2..14) {
             let fault = faults[world.rng.usize(0..faults.len())];
@@ -195,7 +208,9 @@ impl World {
                 break;
             }
             let begun = self.now.min(self.calm_ms).max(self.last_change_ms);
-            if self.now > self.calm_ms && self.now > begun.max(self.calm_ms) + self.settles_in() + 6 * self.slowest_period() {
+            if self.now > self.calm_ms
+                && self.now > begun.max(self.calm_ms) + self.settles_in() + 6 * self.slowest_period()
+            {
                 self.report.broken = self.unbalanced();
                 break;
             }
@@ -403,10 +418,10 @@ impl World {
 
     /// No two of ours may write what they have of one shard.
     fn check_fence(&mut self, worker: usize, shard: &str) {
-        let open = |slot: &Slot| {
-            slot.alive && slot.worker.style == Style::Ours && slot.worker.fence_is_open(shard, self.now)
-        };
-        let both: Vec<&str> = self.slots.iter().filter(|slot| open(slot)).map(|slot| slot.worker.name.as_str()).collect();
+        let open =
+            |slot: &Slot| slot.alive && slot.worker.style == Style::Ours && slot.worker.fence_is_open(shard, self.now);
+        let both: Vec<&str> =
+            self.slots.iter().filter(|slot| open(slot)).map(|slot| slot.worker.name.as_str()).collect();
         if !open(&self.slots[worker]) || both.len() > 1 {
             self.checks.fail(self.now, format!("{shard} may be written by {both:?}"));
         }
@@ -422,7 +437,12 @@ impl World {
         let timeout = timeout(&request);
         let throttled = scan && self.slots[worker].throttled_until > now;
         let land = |request, purpose, back_ms, answered| Event::Land {
-            worker, request, purpose, sent_ms: now, back_ms, answered,
+            worker,
+            request,
+            purpose,
+            sent_ms: now,
+            back_ms,
+            answered,
         };
         match fate {
             // Never sent, or throttled.
@@ -453,7 +473,12 @@ impl World {
         let seed = self.rng.u64(..);
         let worker = Worker::new(name, style, clock, rules, self.initial.clone(), self.now, seed);
         self.slots.push(Slot {
-            worker, alive: true, paused_until: 0, cut_until: 0, throttled_until: 0, well_since: self.now,
+            worker,
+            alive: true,
+            paused_until: 0,
+            cut_until: 0,
+            throttled_until: 0,
+            well_since: self.now,
         });
         self.changed();
         self.push(self.now, Event::Tick(self.slots.len() - 1));
@@ -500,8 +525,12 @@ impl World {
             }
             // A leader of the KCL 3 wants a lease for another worker.
             Fault::HandOff if !self.kcl => {
-                let owned: Vec<_> =
-                    self.table.rows.values_mut().filter(|row| row.owner.is_some() && row.checkpoint_owner.is_none()).collect();
+                let owned: Vec<_> = self
+                    .table
+                    .rows
+                    .values_mut()
+                    .filter(|row| row.owner.is_some() && row.checkpoint_owner.is_none())
+                    .collect();
                 if let Some(row) = self.rng.choice(owned) {
                     row.checkpoint_owner = row.owner.replace("leader's choice".to_owned());
                 }

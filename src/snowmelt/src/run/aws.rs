@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snowmelt_dynamodb::{BesideLeader, DynamoLeases, LeaseOptions};
+use snowmelt_dynamodb::{DynamoLeases, LeaseOptions};
 use snowmelt_kinesis::{KinesisOptions, KinesisStreams, Order, Reading};
+use snowmelt_leases::fleet::Beside;
 use snowmelt_streams::{StreamError, Streams};
 
 use crate::definition::Plan;
@@ -43,8 +44,8 @@ pub async fn leases(aws: &Aws) -> Outcome<DynamoLeases> {
         max_leases: aws.max_leases.unwrap_or(defaults.max_leases),
         steal_at_once: aws.steal_at_once.unwrap_or(defaults.steal_at_once),
         beside_leader: match aws.live_fleet {
-            model::LiveFleet::Wait => BesideLeader::Wait,
-            model::LiveFleet::Share => BesideLeader::Share,
+            model::LiveFleet::Wait => Beside::Wait,
+            model::LiveFleet::Share => Beside::Share,
         },
         ..defaults
     });
