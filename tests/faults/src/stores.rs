@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,12 +103,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How far one application has read each shard, and how many records it read again: what can be repeated at most.
 #[derive(Clone, Default)]
-pub struct Reads(Arc<Mutex<BTreeMap<String, (SequenceNumber, u64)>>>);
+pub struct Reads(Arc<Mutex<BTreeMap<String, (SequenceNumber, u64)>>>, Arc<AtomicU64>);
 
 impl Reads {
     /// Records that were read again, each time counted.
     pub fn again(&self) -> u64 {
         lock(&self.0).values().map(|(_, again)| again).sum()
+    }
+
+    /// Entries that were put although the application was told that they were not.
+    pub fn unheard(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -187,6 +193,7 @@ impl Streams for StormyStreams {
             }
             // Where a stream may do this, what is put again is stored again.
             Some(trouble @ Trouble::DoneAndUnavailable) => {
+                self.reads.1.fetch_add(entries.len() as u64, Ordering::Relaxed);
                 self.inner.put(stream, entries, producer).await?;
                 Err(unavailable(stream, trouble))
             }
