@@ -21,36 +21,30 @@ pub struct Clients {
 impl Clients {
     /// Clients of the service that `options` name; credentials come from the SDK's default chain. Nothing is sent yet.
     pub async fn open(options: &LeaseOptions) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = &options.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(endpoint) = &options.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        Self::of(&loader.load().await, options)
+        Self::of(&aws_config::defaults(BehaviorVersion::latest()).load().await, options)
     }
 
-    /// Clients with a configuration that is there already; its attempts and time-outs are replaced by ours.
+    /// Clients with a configuration that is there already, but for what `options` name, attempts and time-outs.
     pub fn of(shared: &SdkConfig, options: &LeaseOptions) -> Self {
-        let fallback = options.endpoint.is_some() && shared.region().is_none();
         Self {
-            renewals: client(shared, options.failover / 4, fallback),
-            others: client(shared, options.failover / 3, fallback),
+            renewals: client(shared, options, options.failover / 4),
+            others: client(shared, options, options.failover / 3),
         }
     }
 }
 
 /// A client with a pool of its own, as the SDK makes one for each.
-fn client(shared: &SdkConfig, attempt: Duration, default_region: bool) -> Client {
+fn client(shared: &SdkConfig, options: &LeaseOptions, attempt: Duration) -> Client {
     let timeouts = TimeoutConfig::builder().connect_timeout(attempt / 2).operation_attempt_timeout(attempt).build();
     // An attempt that takes longer has no time left for another one before a lease runs out. Attempts again are ours: only we know
     // what a write that may have landed means.
     let retries = RetryConfig::disabled();
     let mut config = aws_sdk_dynamodb::config::Builder::from(shared).timeout_config(timeouts).retry_config(retries);
-    if default_region {
-        // A service of one's own has no regions, but requests are signed for one.
-        config = config.region(Region::new("us-east-1"));
+    if let Some(endpoint) = &options.endpoint {
+        config = config.endpoint_url(endpoint);
     }
-    Client::from_conf(config.build())
+    let region = options.region.clone().map(Region::new).or_else(|| shared.region().cloned());
+    // A service of one's own has no regions, but requests are signed for one.
+    let own = (options.endpoint.is_some() || shared.endpoint_url().is_some()).then(|| Region::new("us-east-1"));
+    Client::from_conf(config.region(region.or(own)).build())
 }
