@@ -21,14 +21,10 @@ pub struct Clients {
 impl Clients {
     /// Clients of the service that `options` name; credentials come from the SDK's default chain. Nothing is sent yet.
     pub async fn open(options: &LeaseOptions) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = &options.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        Self::of(&loader.load().await, options)
+        Self::of(&aws_config::defaults(BehaviorVersion::latest()).load().await, options)
     }
 
-    /// Clients with a configuration that is there already; its attempts and time-outs are replaced by ours.
+    /// Clients with a configuration that is there already, but for what `options` name, attempts and time-outs.
     pub fn of(shared: &SdkConfig, options: &LeaseOptions) -> Self {
         Self {
             renewals: client(shared, options, options.failover / 4),
@@ -46,10 +42,9 @@ fn client(shared: &SdkConfig, options: &LeaseOptions, attempt: Duration) -> Clie
     let mut config = aws_sdk_dynamodb::config::Builder::from(shared).timeout_config(timeouts).retry_config(retries);
     if let Some(endpoint) = &options.endpoint {
         config = config.endpoint_url(endpoint);
-        if shared.region().is_none() {
-            // A service of one's own has no regions, but requests are signed for one.
-            config = config.region(Region::new("us-east-1"));
-        }
     }
-    Client::from_conf(config.build())
+    let region = options.region.clone().map(Region::new).or_else(|| shared.region().cloned());
+    // A service of one's own has no regions, but requests are signed for one.
+    let own = (options.endpoint.is_some() || shared.endpoint_url().is_some()).then(|| Region::new("us-east-1"));
+    Client::from_conf(config.region(region.or(own)).build())
 }

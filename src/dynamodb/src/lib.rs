@@ -27,4 +27,5 @@ mod sync;
 
 pub use metric::Metric;
 pub use options::LeaseOptions;
+pub use snowmelt_leases::fleet::Beside as BesideLeader;
 pub use store::DynamoLeases;

@@ -46,7 +46,8 @@ impl DynamoLeases {
         Self::start(options, None).await
     }
 
-    /// The same with a configuration of the SDK that is there already; its attempts and time-outs are replaced.
+    /// The same with a configuration of the SDK that is there already; what `options` name goes before it, and its attempts and
+    /// time-outs are replaced.
     ///
     /// # Errors
     /// As [`DynamoLeases::open`].

@@ -205,7 +205,7 @@ async fn side_table(bench: &Bench, suffix: &str, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_leader_of_version_3_nothing_is_taken_unless_asked_for() {
-    use snowmelt_leases::fleet::Beside;
+    use snowmelt_dynamodb::BesideLeader as Beside;
     let Some(bench) = Bench::new("leader") else { return };
     let state = side_table(&bench, "CoordinatorState", "key").await;
     let metrics = side_table(&bench, "WorkerMetricStats", "wid").await;

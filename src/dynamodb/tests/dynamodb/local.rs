@@ -67,15 +67,18 @@ pub fn port() -> Option<u16> {
     SERVER.get_or_init(start).as_ref().map(|server| server.port)
 }
 
-/// What a client needs to reach a port.
-pub fn config(port: u16) -> SdkConfig {
+/// What a client needs beside an address.
+fn config() -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "test");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
-        .endpoint_url(format!("http://127.0.0.1:{port}"))
         .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
         .build()
+}
+
+fn address(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }
 
 /// One test's table.
@@ -92,7 +95,8 @@ impl Bench {
     /// A table of its own; nothing when tests are to be skipped.
     pub fn new(name: &str) -> Option<Self> {
         let port = port()?;
-        let client = Client::new(&config(port));
+        let config = aws_sdk_dynamodb::config::Builder::from(&config());
+        let client = Client::from_conf(config.endpoint_url(address(port)).build());
         Some(Self { port, client, table: format!("{name}-{:08x}", fastrand::u32(..)) })
     }
 
@@ -103,8 +107,8 @@ impl Bench {
 
     /// A store that reaches the service through a port.
     pub async fn store_at(&self, port: u16, options: LeaseOptions) -> DynamoLeases {
-        let options = LeaseOptions { table: Some(self.table.clone()), ..options };
-        DynamoLeases::with_config(options, &config(port)).await.unwrap()
+        let options = LeaseOptions { table: Some(self.table.clone()), endpoint: Some(address(port)), ..options };
+        DynamoLeases::with_config(options, &config()).await.unwrap()
     }
 
     /// Makes the table as the Kinesis Client Library does.
