@@ -7,6 +7,7 @@ mod events;
 mod json_records;
 mod position;
 pub(crate) mod progress;
+mod streaming;
 mod transaction;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

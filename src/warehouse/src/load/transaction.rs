@@ -1,16 +1,16 @@
 //! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
 //! delivery of bad rows and the new progress.
 //!
-//! A batch is cut into slices. While the server takes the rows of one, those of the next are built, so that neither side
-//! waits for the other, and so that never more than two slices are held as rows. When a slice needs a table that is to be
-//! made or changed, what was copied before is committed with the progress up to there: a change of a table waits for the
-//! transactions that use it, ours included.
+//! Rows are copied while later ones are built (`streaming.rs`), unless one is known to be refused or ids are claimed first: then the
+//! batch is built whole. When a record needs a table that is to be made or changed, what was copied before is committed with
+//! the progress up to there: a change of a table waits for the transactions that use it, ours included.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use snowmelt_protocol::badrow::trim_to_size;
-use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Batch, Purpose, Unusable};
 use super::copying::{Refused, copy_all, copy_hopefully};
@@ -19,6 +19,7 @@ use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
+use super::streaming::{Source, copy_while_building};
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
 use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
@@ -26,12 +27,6 @@ use crate::{Warehouse, WarehouseError};
 
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
-/// Records of the first slice: few, since the server waits for them.
-const FIRST_SLICE: usize = 500;
-/// Records of a slice at most; each is so many times as large as the one before. Few slices, since each costs two ways to the
-/// server and back a table.
-const MAX_SLICE: usize = 8000;
-const SLICE_GROWTH: usize = 8;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
@@ -221,15 +216,17 @@ impl Core {
         Ok(Some(table))
     }
 
-    /// The rows of a slice; makes the tables they need ready first. Never within a transaction.
+    /// The rows of some of the records; makes the tables they need ready first. Never within a transaction.
     async fn build(
         &self,
         events: Option<&Arc<EventsTable>>,
         records: &[InputRecord<'_>],
+        range: Range<usize>,
         mut unusable: Unusable,
     ) -> Result<Batch<'_>, Failure> {
         loop {
-            let mut batch = self.build_with_known(events, records, unusable).await;
+            let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
+            self.add_records(&mut batch, records, range.clone()).await;
             if batch.needs.is_empty() {
                 return Ok(batch);
             }
@@ -247,22 +244,13 @@ impl Core {
         }
     }
 
-    /// The same with the tables that are ready; it is no use when it needs others.
-    async fn build_with_known(
-        &self,
-        events: Option<&Arc<EventsTable>>,
-        records: &[InputRecord<'_>],
-        unusable: Unusable,
-    ) -> Batch<'_> {
-        let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
-        self.add_records(&mut batch, records).await;
-        batch
-    }
-
-    async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
+    /// Adds some of the records. If the batch then needs tables that are not ready, what was added is of no use.
+    pub(super) async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>], range: Range<usize>) {
         let refusal = self.refusal();
         let events = batch.events.clone();
-        for (place, record) in records.iter().enumerate() {
+        let known_bad = batch.bad.len();
+        for place in range {
+            let record = &records[place];
             match &events {
                 Some(events) => add_event(events, batch, place, record, refusal),
                 None => add_json(batch, place, record, refusal),
@@ -271,7 +259,7 @@ impl Core {
                 tokio::task::yield_now().await;
             }
         }
-        for (_, row) in &mut batch.bad {
+        for (_, row) in &mut batch.bad[known_bad..] {
             self.limit_size(&mut row.line);
         }
     }
@@ -295,7 +283,7 @@ impl Core {
         Refusal { processor: &self.options.processor, now_ms: (self.options.clock)() }
     }
 
-    /// Loads records that are all new, slice by slice. In one transaction, unless tables have to be made on the way.
+    /// Loads records that are all new. In one transaction, unless tables have to be made on the way.
     async fn run(
         &self,
         records: &[InputRecord<'_>],
@@ -305,47 +293,35 @@ impl Core {
     ) -> Result<Outcome, Failure> {
         let Aim { key, target, manner, bad } = aim;
         let events = self.events().await?;
-        let events = events.as_ref();
         // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
-        let whole = self.ids.is_some();
-        let mut size = FIRST_SLICE;
-        let mut cut = |from: usize| {
-            let end = if whole { records.len() } else { (from + size).min(records.len()) };
-            size = (size * SLICE_GROWTH).min(MAX_SLICE);
-            &records[from..end]
-        };
+        let whole = self.ids.is_some() || manner == Manner::Searching;
         let mut report = LoadReport::default();
-        let mut done = 0;
-        let mut this = cut(0);
-        let mut batch = self.build(events, this, Unusable::new()).await?;
+        let mut unusable = Unusable::new();
+        let mut source = Source { records, built: 0 };
         loop {
+            let end = if whole { records.len() } else { source.next_end() };
+            let mut batch = self.build(events.as_ref(), records, source.built..end, unusable).await?;
+            source.built = end;
             let Some(mut session) = self.begin(key, stored.as_ref()).await? else {
                 return Ok(Outcome::Moved);
             };
-            let mut bad_rows = Vec::new();
-            let waiting = loop {
-                done += this.len();
-                let next = cut(done);
-                let unusable = batch.unusable.clone();
-                let (copied, built) = tokio::join!(
-                    self.copy_slice(&mut session, this, &mut batch, manner, &mut report),
-                    self.build_with_known(events, next, unusable),
-                );
-                bad_rows.extend(copied?);
-                this = next;
-                if done == records.len() || !built.needs.is_empty() {
-                    break built;
-                }
-                batch = built;
-            };
-            if done == records.len() {
-                session.commit(key, target, &bad_rows, bad).await?;
+            let connection = &mut *session.connection;
+            if whole {
+                self.copy_whole(connection, records, &mut batch, manner, &mut report).await?;
+            } else {
+                let copied = copy_while_building(self, connection, &mut source, &mut batch, &mut report).await;
+                copied.map_err(|fault| self.copy_failed(fault, &batch))?;
+            }
+            report.bad += batch.bad.len() as u64;
+            let bad_rows: Vec<BadRow> = std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect();
+            let done = source.built == records.len();
+            let reached = if done { target } else { places[source.built - 1] };
+            session.commit(key, reached, &bad_rows, bad).await?;
+            if done {
                 return Ok(Outcome::Committed(report));
             }
-            let reached = places[done - 1];
-            session.commit(key, reached, &bad_rows, bad).await?;
             stored = Some(reached.clone());
-            batch = self.build(events, this, waiting.unusable).await?;
+            unusable = batch.unusable;
         }
     }
 
@@ -361,16 +337,15 @@ impl Core {
         Ok(None)
     }
 
-    /// Copies the rows of a slice, and gives its bad rows in the order of their records.
-    async fn copy_slice(
+    /// Copies the rows of a batch that is built. Records that the database refuses become bad rows, in their places.
+    async fn copy_whole(
         &self,
-        session: &mut Session,
+        connection: &mut PgConnection,
         records: &[InputRecord<'_>],
         batch: &mut Batch<'_>,
         manner: Manner,
         report: &mut LoadReport,
-    ) -> Result<Vec<BadRow>, Failure> {
-        let connection = &mut *session.connection;
+    ) -> Result<(), Failure> {
         let mut repeats = match &self.ids {
             Some(ids) => ids.claim(connection, batch).await?,
             None => Repeats::default(),
@@ -379,12 +354,7 @@ impl Core {
             Manner::Hopeful => copy_hopefully(connection, batch, report).await.map(|()| Vec::new()),
             Manner::Searching => copy_all(connection, batch, report).await,
         };
-        let mut refused = copied.map_err(|fault| {
-            if fault.is_about_tables() {
-                self.look_again(batch);
-            }
-            if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
-        })?;
+        let mut refused = copied.map_err(|fault| self.copy_failed(fault, batch))?;
         if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
             ids.release(connection, batch, &mut repeats, &mut refused).await?;
         }
@@ -400,8 +370,14 @@ impl Core {
             batch.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
         }
         batch.bad.sort_by_key(|(place, _)| *place);
-        report.bad += batch.bad.len() as u64;
-        Ok(std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect())
+        Ok(())
+    }
+
+    fn copy_failed(&self, fault: Fault, batch: &Batch<'_>) -> Failure {
+        if fault.is_about_tables() {
+            self.look_again(batch);
+        }
+        if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
     }
 }
 
