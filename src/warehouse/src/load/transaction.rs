@@ -5,8 +5,9 @@
 //! batch is built whole. When a record needs a table that is to be made or changed, what was copied before is committed with
 //! the progress up to there: a change of a table waits for the transactions that use it, ours included.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use snowmelt_protocol::badrow::trim_to_size;
 use sqlx::pool::PoolConnection;
@@ -35,12 +36,14 @@ pub(super) const MAX_LOST: usize = 3;
 
 /// What both loaders are.
 pub(super) struct Core {
-    pub(super) warehouse: Warehouse,
-    pub(super) models: Models,
-    pub(super) purpose: Purpose,
+    warehouse: Warehouse,
+    models: Models,
+    purpose: Purpose,
     /// Where duplicates are removed.
-    pub(super) ids: Option<EventIds>,
-    pub(super) options: LoaderOptions,
+    ids: Option<EventIds>,
+    /// What we committed last of each shard: a guess at what is stored, which every transaction checks.
+    committed: Mutex<HashMap<ProgressKey, Position>>,
+    options: LoaderOptions,
 }
 
 /// The end of a transaction.
@@ -110,6 +113,16 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Core {
+    pub(super) fn new(
+        warehouse: Warehouse,
+        models: Models,
+        purpose: Purpose,
+        ids: Option<EventIds>,
+        options: LoaderOptions,
+    ) -> Self {
+        Self { warehouse, models, purpose, ids, committed: Mutex::default(), options }
+    }
+
     pub(super) async fn load(
         &self,
         records: &[InputRecord<'_>],
@@ -173,7 +186,10 @@ impl Core {
         manner: Manner,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
-        let stored = self.read_progress(key).await?;
+        let stored = match self.guess_progress(key, positions) {
+            Some(guess) => Some(guess),
+            None => self.read_progress(key).await?,
+        };
         let is_new = |position: &Position| stored.as_ref().is_none_or(|stored| position > stored);
         let new: Vec<InputRecord<'_>> =
             records.iter().zip(positions).filter(|(_, at)| is_new(at)).map(|(record, _)| *record).collect();
@@ -185,9 +201,18 @@ impl Core {
         let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
         let aim = Aim { key, target: &target, manner, bad };
         match Box::pin(self.run(&new, &places, stored.clone(), aim)).await? {
-            Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
+            Outcome::Committed(report) => {
+                self.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), target);
+                Ok(Outcome::Committed(LoadReport { skipped, ..report }))
+            }
             Outcome::Moved => Ok(Outcome::Moved),
         }
+    }
+
+    /// What is stored if nobody else moved it, which saves asking. Only where all records would be new: none is skipped on a guess.
+    fn guess_progress(&self, key: &ProgressKey, positions: &[Position]) -> Option<Position> {
+        let guess = self.committed.lock().unwrap_or_else(PoisonError::into_inner).remove(key)?;
+        positions.first().is_some_and(|first| *first > guess).then_some(guess)
     }
 
     async fn read_progress(&self, key: &ProgressKey) -> Result<Option<Position>, Failure> {
