@@ -41,8 +41,12 @@ impl CopyText {
 
     /// Adds NULL.
     pub(crate) fn null(&mut self) {
-        self.separate();
-        self.bytes.extend_from_slice(b"\\N");
+        if self.first {
+            self.first = false;
+            self.bytes.extend_from_slice(b"\\N");
+        } else {
+            self.bytes.extend_from_slice(b"\t\\N");
+        }
     }
 
     /// Adds a text, escaped.
@@ -51,7 +55,7 @@ impl CopyText {
         escape(text.as_bytes(), &mut self.bytes);
     }
 
-    /// Adds a value that holds nothing to escape: a number, a UUID, a timestamp.
+    /// Adds a value that holds nothing to escape: a number, a UUID, a timestamp, a text of a row that was looked through.
     pub(crate) fn plain(&mut self, text: &str) {
         self.separate();
         self.bytes.extend_from_slice(text.as_bytes());
@@ -72,20 +76,38 @@ impl CopyText {
     }
 }
 
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
 /// Backslash, tab, line feed and carriage return are escaped, all else stands for itself.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    let special = |byte: u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
     let mut clean_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let letter = match byte {
-            b'\\' => b'\\',
-            b'\t' => b't',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[clean_from..at]);
-        out.extend_from_slice(&[b'\\', letter]);
-        clean_from = at + 1;
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        // Without a way out of the loop, so that it becomes a few instructions for the whole block.
+        if let Some(block) = rest.first_chunk::<BLOCK>()
+            && !block.iter().fold(false, |found, byte| found | special(*byte))
+        {
+            at += BLOCK;
+            continue;
+        }
+        for byte in rest.iter().take(BLOCK) {
+            let letter = match byte {
+                b'\\' => b'\\',
+                b'\t' => b't',
+                b'\n' => b'n',
+                b'\r' => b'r',
+                _ => {
+                    at += 1;
+                    continue;
+                }
+            };
+            out.extend_from_slice(&bytes[clean_from..at]);
+            out.extend_from_slice(&[b'\\', letter]);
+            at += 1;
+            clean_from = at;
+        }
     }
     out.extend_from_slice(&bytes[clean_from..]);
 }
@@ -109,5 +131,17 @@ mod tests {
         rows.text("x");
         rows.truncate(len);
         assert_eq!(rows.len(), len);
+    }
+
+    #[test]
+    fn what_is_escaped_is_found_at_every_place_of_a_long_text() {
+        for at in 0..100 {
+            for (special, escaped) in [("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")] {
+                let (before, after) = ("ä".repeat(at), "z".repeat(99 - at));
+                let mut out = Vec::new();
+                escape(format!("{before}{special}{after}{special}").as_bytes(), &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("{before}{escaped}{after}{escaped}"));
+            }
+        }
     }
 }

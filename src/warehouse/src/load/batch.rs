@@ -28,7 +28,7 @@ pub(crate) type Unusable = HashMap<ModelId, LoaderIgluMessage>;
 pub(crate) struct BatchTable {
     /// `None` for `events`.
     pub(crate) model: Option<Arc<Model>>,
-    pub(crate) copy: String,
+    copy: String,
     rows: CopyText,
     /// Record and place of each row.
     starts: Vec<(u32, usize)>,
@@ -52,6 +52,23 @@ impl BatchTable {
         let end = self.starts.partition_point(|(record, _)| *record < to);
         let place = |at: usize| self.starts.get(at).map_or(self.rows.len(), |(_, place)| *place);
         (&self.rows.bytes()[place(first)..place(end)], (end - first) as u64)
+    }
+
+    /// All rows and how many they are.
+    pub(crate) fn all(&self) -> (&[u8], u64) {
+        (self.rows.bytes(), self.starts.len() as u64)
+    }
+
+    /// Forgets all rows: they are on their way.
+    pub(crate) fn clear(&mut self) {
+        self.rows.truncate(0);
+        self.starts.clear();
+    }
+
+    /// The statement that takes the rows; `None` where there is no column to COPY into.
+    pub(crate) fn copy(&self) -> Option<&str> {
+        let has_columns = self.model.as_ref().is_none_or(|model| model.meta || !model.columns.is_empty());
+        has_columns.then_some(self.copy.as_str())
     }
 
     /// Forgets the rows of the records for which `renumbered` has no number; the others get theirs.
@@ -92,6 +109,13 @@ enum Entity {
 pub(crate) struct Root<'a> {
     pub(crate) id: &'a str,
     pub(crate) tstamp: &'a str,
+}
+
+/// A point between two records of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    loaded: usize,
+    bad: usize,
 }
 
 /// Builds the tables of a batch, record by record.
@@ -181,6 +205,24 @@ impl<'a> Batch<'a> {
     pub(super) fn refuse(&mut self, place: usize, record: &InputRecord<'_>, line: String) {
         self.forget();
         self.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
+    }
+
+    /// The COPY of the first table, once that has rows and if it has columns.
+    pub(super) fn first_copy(&self) -> Option<&str> {
+        self.tables.first().filter(|table| table.all().1 > 0)?.copy()
+    }
+
+    /// How far the batch is.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { loaded: self.loaded.len(), bad: self.bad.len() }
+    }
+
+    /// Takes back the records since the mark, of which no row may have left.
+    pub(super) fn take_back(&mut self, mark: Mark) {
+        self.loaded.truncate(mark.loaded);
+        self.event_ids.truncate(mark.loaded);
+        self.bad.truncate(mark.bad);
+        self.forget();
     }
 
     /// Takes back what was written of the current record.

@@ -1,6 +1,7 @@
 //! The rows of a batch on their way into the tables, and the search for those that the database refuses.
 
 use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
 
 use super::LoadReport;
 use super::batch::{Batch, BatchTable};
@@ -21,9 +22,8 @@ pub(super) async fn copy_hopefully(
     batch: &Batch<'_>,
     report: &mut LoadReport,
 ) -> Result<(), Fault> {
-    let records = batch.loaded.len() as u32;
-    report.rows += copy_run(connection, &batch.tables, 0, records).await?;
-    report.records += u64::from(records);
+    report.rows += copy_run(connection, &batch.tables, 0, u32::MAX).await?;
+    report.records += batch.loaded.len() as u64;
     Ok(())
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn copy_all(
 }
 
 /// Copies the rows of the records `from..to` into each table.
-async fn copy_run(
+pub(super) async fn copy_run(
     connection: &mut PgConnection,
     tables: &[BatchTable],
     from: u32,
@@ -80,18 +80,23 @@ async fn copy_run(
             continue;
         }
         rows += count;
-        match &table.model {
-            Some(model) if model.columns.is_empty() && !model.meta => {
-                insert_empty_rows(connection, &model.qualified, count).await?;
+        match (&table.model, table.copy()) {
+            (_, Some(statement)) => {
+                let copy = connection.copy_in_raw(statement).await?;
+                send(copy, bytes).await?.finish().await?;
             }
-            _ => copy(connection, &table.copy, bytes).await?,
+            (Some(model), None) => insert_empty_rows(connection, &model.qualified, count).await?,
+            (None, None) => {}
         }
     }
     Ok(rows)
 }
 
-async fn copy(connection: &mut PgConnection, statement: &str, bytes: &[u8]) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(statement).await?;
+/// Sends rows into a COPY; gives it back unless that failed.
+pub(super) async fn send<'c>(
+    mut copy: PgCopyIn<&'c mut PgConnection>,
+    bytes: &[u8],
+) -> Result<PgCopyIn<&'c mut PgConnection>, sqlx::Error> {
     for chunk in bytes.chunks(COPY_CHUNK) {
         if let Err(error) = copy.send(chunk).await {
             // What it says to the abort is less telling than the error itself.
@@ -101,8 +106,7 @@ async fn copy(connection: &mut PgConnection, statement: &str, bytes: &[u8]) -> R
             return Err(error);
         }
     }
-    copy.finish().await?;
-    Ok(())
+    Ok(copy)
 }
 
 /// COPY needs a column; a table without any still has rows.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr3;
 use snowmelt_iglu::ddl::{quote_identifier, quote_if_needed};
 use snowmelt_iglu::{ParseError, SchemaKey};
 use snowmelt_protocol::badrow::{
@@ -64,14 +65,15 @@ pub(super) fn add_event(
     record: &InputRecord<'_>,
     refusal: Refusal<'_>,
 ) {
-    let text = String::from_utf8_lossy(record.data);
+    let text = read_text(record.data);
     let row = match TsvRow::parse(&text) {
         Ok(row) => row,
         Err(error) => return batch.refuse(place, record, refusal.not_parsed(&text, &columns_failure(&error))),
     };
     // The documents are borrowed from while rows are added to the batch.
     let mut documents = std::mem::take(&mut batch.documents);
-    let outcome = add_row(table, batch, &row, &mut documents);
+    let clean = memchr3(b'\\', b'\n', b'\r', text.as_bytes()).is_none();
+    let outcome = add_row(table, batch, &row, clean, &mut documents);
     batch.documents = documents;
     match outcome {
         Ok((event_id, failures)) if failures.is_empty() => batch.keep_event(place, event_id),
@@ -87,11 +89,18 @@ fn columns_failure(error: &TsvError) -> ParsingFailure {
     }
 }
 
-/// Writes the event's rows, and gives its id; what stays of them when something fails is for the caller to forget.
+/// A record as text; what is no UTF-8 becomes the replacement character.
+fn read_text(data: &[u8]) -> Cow<'_, str> {
+    simdutf8::basic::from_utf8(data).map_or_else(|_| String::from_utf8_lossy(data), Cow::Borrowed)
+}
+
+/// Writes the event's rows, and gives its id; what stays of them when something fails is for the caller to forget. `clean`
+/// tells that no text of the event needs escaping.
 fn add_row(
     table: &EventsTable,
     batch: &mut Batch<'_>,
     row: &TsvRow<'_>,
+    clean: bool,
     documents: &mut [Document; 3],
 ) -> Result<(String, Vec<LoaderIgluMessage>), Vec<RowError>> {
     let [first, second, third] = documents;
@@ -111,7 +120,7 @@ fn add_row(
             _ if value.is_empty() => write_absent(column, table, out),
             _ if !table.stored[column.index()] => Ok(()),
             Column::EventId => write_event_id(value, &mut event_id, out),
-            _ => write_value(column, value, out),
+            _ => write_value(column, value, clean, out),
         };
         if let Err(message) = outcome {
             errors.push(invalid_value(column, value, &message));
@@ -171,8 +180,9 @@ fn write_event_id(value: &str, event_id: &mut String, out: &mut CopyText) -> Res
 }
 
 /// A value that is not empty.
-fn write_value(column: Column, value: &str, out: &mut CopyText) -> Result<(), String> {
+fn write_value(column: Column, value: &str, clean: bool, out: &mut CopyText) -> Result<(), String> {
     match column.kind() {
+        Kind::Text | Kind::Json if clean => out.plain(cut(value)),
         Kind::Text | Kind::Json => out.text(cut(value)),
         Kind::Timestamp => {
             java::check_timestamp(value).map_err(|_| cannot_parse(column, value, "datetime"))?;
@@ -264,7 +274,7 @@ impl Refusal<'_> {
 
     /// The bad row of an event which the database refused.
     pub(super) fn event_refused_by_database(&self, data: &[u8], message: &str) -> String {
-        let text = String::from_utf8_lossy(data);
+        let text = read_text(data);
         let Ok(row) = TsvRow::parse(&text) else {
             return self.not_parsed(&text, &ParsingFailure::NotTsv);
         };

@@ -7,6 +7,7 @@ mod events;
 mod json_records;
 mod position;
 pub(crate) mod progress;
+mod streaming;
 mod transaction;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -208,7 +209,7 @@ impl EventLoader {
         let models = Models::new(warehouse.clone(), schemas, true, options.registry_patience);
         let ids = options.deduplicate.map(|window| EventIds::new(warehouse.schema(), window));
         let purpose = Purpose::Events(RwLock::default());
-        Self { core: Arc::new(Core { warehouse, models, purpose, ids, options }) }
+        Self { core: Arc::new(Core::new(warehouse, models, purpose, ids, options)) }
     }
 
     /// Creates `events` if it is missing, so that it is there before the first event.
@@ -264,7 +265,7 @@ impl BadRowLoader {
     #[must_use]
     pub fn new(warehouse: Warehouse, schemas: Arc<dyn SchemaProvider>, options: LoaderOptions) -> Self {
         let models = Models::new(warehouse.clone(), schemas, false, options.registry_patience);
-        Self { core: Arc::new(Core { warehouse, models, purpose: Purpose::Json, ids: None, options }) }
+        Self { core: Arc::new(Core::new(warehouse, models, Purpose::Json, None, options)) }
     }
 
     /// As [`EventLoader::load`].

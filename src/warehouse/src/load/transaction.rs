@@ -1,16 +1,17 @@
 //! The steps of one load: read the progress, build the rows, make tables ready, then one transaction with COPY, the
 //! delivery of bad rows and the new progress.
 //!
-//! A batch is cut into slices. While the server takes the rows of one, those of the next are built, so that neither side
-//! waits for the other, and so that never more than two slices are held as rows. When a slice needs a table that is to be
-//! made or changed, what was copied before is committed with the progress up to there: a change of a table waits for the
-//! transactions that use it, ours included.
+//! Rows are copied while later ones are built (`streaming.rs`), unless one is known to be refused or ids are claimed first: then the
+//! batch is built whole. When a record needs a table that is to be made or changed, what was copied before is committed with
+//! the progress up to there: a change of a table waits for the transactions that use it, ours included.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use snowmelt_protocol::badrow::trim_to_size;
-use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Batch, Purpose, Unusable};
 use super::copying::{Refused, copy_all, copy_hopefully};
@@ -19,6 +20,7 @@ use super::events::{EventsTable, add_event};
 use super::json_records::{Refusal, add_json, failure_text};
 use super::position::Position;
 use super::progress;
+use super::streaming::{Source, copy_while_building};
 use super::{BadRow, BadSink, InputRecord, LoadError, LoadReport, LoaderOptions, ProgressKey};
 use crate::fault::Fault;
 use crate::models::{ModelId, Models, NotReady};
@@ -26,12 +28,6 @@ use crate::{Warehouse, WarehouseError};
 
 /// Records between two points where other tasks of the thread may run.
 const RECORDS_A_TURN: usize = 128;
-/// Records of the first slice: few, since the server waits for them.
-const FIRST_SLICE: usize = 500;
-/// Records of a slice at most; each is so many times as large as the one before. Few slices, since each costs two ways to the
-/// server and back a table.
-const MAX_SLICE: usize = 8000;
-const SLICE_GROWTH: usize = 8;
 /// How often somebody else may move the progress before we give up.
 const MAX_CONTENTIONS: usize = 5;
 /// How many connections may break before we give up. A pool may hold some that broke unnoticed: those of a runtime that
@@ -40,12 +36,14 @@ pub(super) const MAX_LOST: usize = 3;
 
 /// What both loaders are.
 pub(super) struct Core {
-    pub(super) warehouse: Warehouse,
-    pub(super) models: Models,
-    pub(super) purpose: Purpose,
+    warehouse: Warehouse,
+    models: Models,
+    purpose: Purpose,
     /// Where duplicates are removed.
-    pub(super) ids: Option<EventIds>,
-    pub(super) options: LoaderOptions,
+    ids: Option<EventIds>,
+    /// What we committed last of each shard: a guess at what is stored, which every transaction checks.
+    committed: Mutex<HashMap<ProgressKey, Position>>,
+    options: LoaderOptions,
 }
 
 /// The end of a transaction.
@@ -115,6 +113,16 @@ impl From<sqlx::Error> for Failure {
 }
 
 impl Core {
+    pub(super) fn new(
+        warehouse: Warehouse,
+        models: Models,
+        purpose: Purpose,
+        ids: Option<EventIds>,
+        options: LoaderOptions,
+    ) -> Self {
+        Self { warehouse, models, purpose, ids, committed: Mutex::default(), options }
+    }
+
     pub(super) async fn load(
         &self,
         records: &[InputRecord<'_>],
@@ -178,7 +186,10 @@ impl Core {
         manner: Manner,
         bad: &dyn BadSink,
     ) -> Result<Outcome, Failure> {
-        let stored = self.read_progress(key).await?;
+        let stored = match self.guess_progress(key, positions) {
+            Some(guess) => Some(guess),
+            None => self.read_progress(key).await?,
+        };
         let is_new = |position: &Position| stored.as_ref().is_none_or(|stored| position > stored);
         let new: Vec<InputRecord<'_>> =
             records.iter().zip(positions).filter(|(_, at)| is_new(at)).map(|(record, _)| *record).collect();
@@ -190,9 +201,18 @@ impl Core {
         let places: Vec<&Position> = positions.iter().filter(|at| is_new(at)).collect();
         let aim = Aim { key, target: &target, manner, bad };
         match Box::pin(self.run(&new, &places, stored.clone(), aim)).await? {
-            Outcome::Committed(report) => Ok(Outcome::Committed(LoadReport { skipped, ..report })),
+            Outcome::Committed(report) => {
+                self.committed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), target);
+                Ok(Outcome::Committed(LoadReport { skipped, ..report }))
+            }
             Outcome::Moved => Ok(Outcome::Moved),
         }
+    }
+
+    /// What is stored if nobody else moved it, which saves asking. Only where all records would be new: none is skipped on a guess.
+    fn guess_progress(&self, key: &ProgressKey, positions: &[Position]) -> Option<Position> {
+        let guess = self.committed.lock().unwrap_or_else(PoisonError::into_inner).remove(key)?;
+        positions.first().is_some_and(|first| *first > guess).then_some(guess)
     }
 
     async fn read_progress(&self, key: &ProgressKey) -> Result<Option<Position>, Failure> {
@@ -221,15 +241,17 @@ impl Core {
         Ok(Some(table))
     }
 
-    /// The rows of a slice; makes the tables they need ready first. Never within a transaction.
+    /// The rows of some of the records; makes the tables they need ready first. Never within a transaction.
     async fn build(
         &self,
         events: Option<&Arc<EventsTable>>,
         records: &[InputRecord<'_>],
+        range: Range<usize>,
         mut unusable: Unusable,
     ) -> Result<Batch<'_>, Failure> {
         loop {
-            let mut batch = self.build_with_known(events, records, unusable).await;
+            let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
+            self.add_records(&mut batch, records, range.clone()).await;
             if batch.needs.is_empty() {
                 return Ok(batch);
             }
@@ -247,22 +269,13 @@ impl Core {
         }
     }
 
-    /// The same with the tables that are ready; it is no use when it needs others.
-    async fn build_with_known(
-        &self,
-        events: Option<&Arc<EventsTable>>,
-        records: &[InputRecord<'_>],
-        unusable: Unusable,
-    ) -> Batch<'_> {
-        let mut batch = Batch::new(events.cloned(), &self.models, unusable, self.ids.is_some());
-        self.add_records(&mut batch, records).await;
-        batch
-    }
-
-    async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>]) {
+    /// Adds some of the records. If the batch then needs tables that are not ready, what was added is of no use.
+    pub(super) async fn add_records(&self, batch: &mut Batch<'_>, records: &[InputRecord<'_>], range: Range<usize>) {
         let refusal = self.refusal();
         let events = batch.events.clone();
-        for (place, record) in records.iter().enumerate() {
+        let known_bad = batch.bad.len();
+        for place in range {
+            let record = &records[place];
             match &events {
                 Some(events) => add_event(events, batch, place, record, refusal),
                 None => add_json(batch, place, record, refusal),
@@ -271,7 +284,7 @@ impl Core {
                 tokio::task::yield_now().await;
             }
         }
-        for (_, row) in &mut batch.bad {
+        for (_, row) in &mut batch.bad[known_bad..] {
             self.limit_size(&mut row.line);
         }
     }
@@ -295,7 +308,7 @@ impl Core {
         Refusal { processor: &self.options.processor, now_ms: (self.options.clock)() }
     }
 
-    /// Loads records that are all new, slice by slice. In one transaction, unless tables have to be made on the way.
+    /// Loads records that are all new. In one transaction, unless tables have to be made on the way.
     async fn run(
         &self,
         records: &[InputRecord<'_>],
@@ -305,47 +318,35 @@ impl Core {
     ) -> Result<Outcome, Failure> {
         let Aim { key, target, manner, bad } = aim;
         let events = self.events().await?;
-        let events = events.as_ref();
         // Ids are claimed in one statement a transaction, in order: two would let two loaders wait for each other.
-        let whole = self.ids.is_some();
-        let mut size = FIRST_SLICE;
-        let mut cut = |from: usize| {
-            let end = if whole { records.len() } else { (from + size).min(records.len()) };
-            size = (size * SLICE_GROWTH).min(MAX_SLICE);
-            &records[from..end]
-        };
+        let whole = self.ids.is_some() || manner == Manner::Searching;
         let mut report = LoadReport::default();
-        let mut done = 0;
-        let mut this = cut(0);
-        let mut batch = self.build(events, this, Unusable::new()).await?;
+        let mut unusable = Unusable::new();
+        let mut source = Source { records, built: 0 };
         loop {
+            let end = if whole { records.len() } else { source.next_end() };
+            let mut batch = self.build(events.as_ref(), records, source.built..end, unusable).await?;
+            source.built = end;
             let Some(mut session) = self.begin(key, stored.as_ref()).await? else {
                 return Ok(Outcome::Moved);
             };
-            let mut bad_rows = Vec::new();
-            let waiting = loop {
-                done += this.len();
-                let next = cut(done);
-                let unusable = batch.unusable.clone();
-                let (copied, built) = tokio::join!(
-                    self.copy_slice(&mut session, this, &mut batch, manner, &mut report),
-                    self.build_with_known(events, next, unusable),
-                );
-                bad_rows.extend(copied?);
-                this = next;
-                if done == records.len() || !built.needs.is_empty() {
-                    break built;
-                }
-                batch = built;
-            };
-            if done == records.len() {
-                session.commit(key, target, &bad_rows, bad).await?;
+            let connection = &mut *session.connection;
+            if whole {
+                self.copy_whole(connection, records, &mut batch, manner, &mut report).await?;
+            } else {
+                let copied = copy_while_building(self, connection, &mut source, &mut batch, &mut report).await;
+                copied.map_err(|fault| self.copy_failed(fault, &batch))?;
+            }
+            report.bad += batch.bad.len() as u64;
+            let bad_rows: Vec<BadRow> = std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect();
+            let done = source.built == records.len();
+            let reached = if done { target } else { places[source.built - 1] };
+            session.commit(key, reached, &bad_rows, bad).await?;
+            if done {
                 return Ok(Outcome::Committed(report));
             }
-            let reached = places[done - 1];
-            session.commit(key, reached, &bad_rows, bad).await?;
             stored = Some(reached.clone());
-            batch = self.build(events, this, waiting.unusable).await?;
+            unusable = batch.unusable;
         }
     }
 
@@ -361,16 +362,15 @@ impl Core {
         Ok(None)
     }
 
-    /// Copies the rows of a slice, and gives its bad rows in the order of their records.
-    async fn copy_slice(
+    /// Copies the rows of a batch that is built. Records that the database refuses become bad rows, in their places.
+    async fn copy_whole(
         &self,
-        session: &mut Session,
+        connection: &mut PgConnection,
         records: &[InputRecord<'_>],
         batch: &mut Batch<'_>,
         manner: Manner,
         report: &mut LoadReport,
-    ) -> Result<Vec<BadRow>, Failure> {
-        let connection = &mut *session.connection;
+    ) -> Result<(), Failure> {
         let mut repeats = match &self.ids {
             Some(ids) => ids.claim(connection, batch).await?,
             None => Repeats::default(),
@@ -379,12 +379,7 @@ impl Core {
             Manner::Hopeful => copy_hopefully(connection, batch, report).await.map(|()| Vec::new()),
             Manner::Searching => copy_all(connection, batch, report).await,
         };
-        let mut refused = copied.map_err(|fault| {
-            if fault.is_about_tables() {
-                self.look_again(batch);
-            }
-            if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
-        })?;
+        let mut refused = copied.map_err(|fault| self.copy_failed(fault, batch))?;
         if let Some(ids) = self.ids.as_ref().filter(|_| !refused.is_empty()) {
             ids.release(connection, batch, &mut repeats, &mut refused).await?;
         }
@@ -400,8 +395,14 @@ impl Core {
             batch.bad.push((place, BadRow { sequence: record.sequence.to_owned(), line }));
         }
         batch.bad.sort_by_key(|(place, _)| *place);
-        report.bad += batch.bad.len() as u64;
-        Ok(std::mem::take(&mut batch.bad).into_iter().map(|(_, row)| row).collect())
+        Ok(())
+    }
+
+    fn copy_failed(&self, fault: Fault, batch: &Batch<'_>) -> Failure {
+        if fault.is_about_tables() {
+            self.look_again(batch);
+        }
+        if fault.is_about_data() { Failure::Refused(fault) } else { Failure::Database(fault) }
     }
 }
 

@@ -52,20 +52,22 @@ async fn a_table_that_is_migrated_in_the_middle_of_a_batch_is_no_hindrance_to_it
     let loader = event_loader(&warehouse, &schemas).await;
     load_events(&loader, &Lines::new(1, [thing(V0, json!({"a": "abc"}))]), "s").await.unwrap();
 
-    // Several slices of the old version, then the new one, and a type of its own at the very end.
+    // Many of the old version, then the new one, bad rows on both sides of the border, and a type of its own at the very end.
     schemas.add(V1, version_1());
     let other = "iglu:com.acme/other/jsonschema/1-0-0";
     schemas.add(other, version_0());
     let lines = (0..3000).map(|number| match number {
+        1690 | 1710 => "no event".to_owned(),
         0..1700 => thing(V0, json!({"a": "abc"})),
         1700..2999 => thing(V1, json!({"a": "longer", "b": number})),
         _ => thing(other, json!({"a": "end"})),
     });
     let lines = Lines::new(2, lines);
     let (report, bad) = load_events(&loader, &lines, "s").await.unwrap();
-    assert_eq!((report.records, report.rows, report.skipped, bad.len()), (3000, 6000, 0, 0));
-    assert_eq!(count(&warehouse, "events").await, 3001);
-    assert_eq!(count(&warehouse, "com_acme_thing_1").await, 3000);
+    assert_eq!((report.records, report.rows, report.skipped, report.bad), (2998, 5996, 0, 2));
+    assert_eq!(bad.iter().map(|row| row.sequence.as_str()).collect::<Vec<_>>(), ["1692", "1712"]);
+    assert_eq!(count(&warehouse, "events").await, 2999);
+    assert_eq!(count(&warehouse, "com_acme_thing_1").await, 2998);
     assert_eq!(count(&warehouse, "com_acme_other_1").await, 1);
     let (report, _) = load_events(&loader, &lines, "s").await.unwrap();
     assert_eq!((report.records, report.skipped), (0, 3000));
