@@ -79,7 +79,7 @@ async fn make(plan: &Plan, inventory: &Inventory, dry_run: bool) -> Outcome {
         for name in &inventory.tables {
             let there = async { leases.table_exists(name).await.map_err(|error| explain(&error)) };
             let create = async { leases.create_table(name).await.map_err(|error| explain(&error)) };
-            tell("table", name, "leases", settle(there, create, dry_run).await);
+            tell("table", name, "leases", Box::pin(settle(there, create, dry_run)).await);
         }
     }
     for bucket in &inventory.buckets {

@@ -93,7 +93,7 @@ impl Schedule {
         crate::on_own_system(async move || {
             let (faults, weather) = (Faults::new(self.strikes.clone()), Weather::new(self.storms.clone()));
             let world = World::new(Rules::default(), faults, weather).await?;
-            self.play(world).await
+            Box::pin(self.play(world)).await
         })
     }
 
@@ -109,7 +109,7 @@ impl Schedule {
             let rules = Rules { page: 40, call_timeout: Duration::from_secs(5), ..Rules::default() };
             let (faults, weather) = (Faults::new(self.strikes.clone()), Weather::new(self.storms.clone()));
             let world = World::over(backing, directory, rules, faults, weather).await?;
-            self.play(world).await.map(Some)
+            Box::pin(self.play(world)).await.map(Some)
         })
     }
 
