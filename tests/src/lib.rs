@@ -5,6 +5,7 @@ pub mod aws;
 mod bucket;
 mod clients;
 mod disk;
+pub mod kinesis;
 mod landed;
 mod loader;
 mod objects;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use snowmelt_tests::kinesis::KinesisStream;
 use snowmelt_tests::{
-    FailingDisk, Loader, Place, Registry, Server, Warehouse, contexts, enriched, eventually, fill, read_stream,
+    Aws, FailingDisk, Loader, Place, Registry, Server, Warehouse, contexts, enriched, eventually, fill, read_stream,
 };
 use sqlx::{AssertSqlSafe, Row};
 
@@ -120,6 +121,16 @@ impl Rig {
         Loader::start(&self.data(name), &[text(&file)?], Vec::new()).await
     }
 
+    /// Kills the server, restarts it, or does nothing to it. How often it did each of the first two.
+    async fn trouble_the_server(&mut self, random: &mut fastrand::Rng) -> Result<(u64, u64)> {
+        let down = Duration::from_millis(random.u64(0..900));
+        match random.u8(..4) {
+            0 | 1 => self.server.kill(down).await.map(|()| (1, 0)),
+            2 => self.server.restart(down).await.map(|()| (0, 1)),
+            _ => Ok((0, 0)),
+        }
+    }
+
     async fn warehouse(&self) -> Result<Warehouse> {
         let url = self.server.url()?;
         eventually(Duration::from_secs(20), async || Warehouse::connect(&url).await).await
@@ -183,22 +194,13 @@ async fn two_loaders_and_their_database_killed_at_random_load_each_event_once() 
             running.push(rig.start(name).await?);
         }
         if round == rounds - 1 {
-            finish(&rig, &wanted, running, coloured_from < rows).await?;
+            finish(&rig, &wanted, running, coloured_from < rows, Bad::OfEach).await?;
             break;
         }
         tokio::time::sleep(Duration::from_millis(random.u64(20..1000))).await;
-        let down = Duration::from_millis(random.u64(0..900));
-        match random.u8(..4) {
-            0 | 1 => {
-                rig.server.kill(down).await?;
-                server_kills += 1;
-            }
-            2 => {
-                rig.server.restart(down).await?;
-                restarts += 1;
-            }
-            _ => {}
-        }
+        let (killed_server, restarted) = rig.trouble_the_server(&mut random).await?;
+        server_kills += killed_server;
+        restarts += restarted;
         tokio::time::sleep(Duration::from_millis(random.u64(0..900))).await;
         for loader in running {
             if random.u8(..4) == 0 {
@@ -217,8 +219,100 @@ async fn two_loaders_and_their_database_killed_at_random_load_each_event_once() 
     Ok(())
 }
 
+/// Where bad rows are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    /// Each loader has a stream of its own, with each row once.
+    OfEach,
+    /// All write to one stream, in which a row may be again after a kill.
+    OfAll,
+}
+
+impl Bad {
+    async fn rows(self, running: &[Loader]) -> Result<Vec<(String, String)>> {
+        let mut rows = Vec::new();
+        let read = if self == Self::OfAll { &running[..1] } else { running };
+        for loader in read {
+            rows.extend(bad_rows(loader.operator_url(), "bad-1").await?);
+        }
+        rows.sort_unstable();
+        if self == Self::OfAll {
+            rows.dedup();
+        }
+        Ok(rows)
+    }
+}
+
+/// Where streams are Kinesis's, workers of one application share its shards: what one leaves, in whatever way, the other goes on
+/// with.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_loaders_of_one_application_share_the_shards_of_kinesis_and_load_each_event_once() -> Result<()> {
+    let (kills, rows) = (number("SNOWMELT_KILLS", 3)?, number("SNOWMELT_AWS_ROWS", 2000)?);
+    let seed = number("SNOWMELT_KILL_SEED", fastrand::u64(..1_000_000))?;
+    println!("SNOWMELT_KILL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let Some(aws) = Aws::start().await? else { return Ok(()) };
+    let mut rig = Rig::new().await?;
+    let file = rig.definition("shared", "")?;
+    let stream = KinesisStream::create(&aws.standins, "enriched", 4).await?;
+    aws.setup(text(&file)?, &["--set", "backend.kind=aws"]).await?;
+    let mut arguments = vec![text(&file)?.to_owned(), "--set".to_owned(), "backend.kind=aws".to_owned()];
+    arguments.extend(aws.arguments()?);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+
+    let rounds = kills + 1;
+    let portion = |round: u64| (rows * round / rounds)..(rows * (round + 1) / rounds);
+    let coloured_from = portion(rounds / 2).start;
+    let mut wanted: BTreeMap<String, Fate> = BTreeMap::new();
+    let mut running: Vec<Option<Loader>> = vec![None, None];
+    let mut killed = 0;
+    for round in 0..rounds {
+        if round == rounds / 2 {
+            rig.publish_colours()?;
+        }
+        let events = events(portion(round), coloured_from)?;
+        wanted.extend(events.iter().map(|(id, _, fate)| (id.clone(), *fate)));
+        let records: Vec<(String, String)> = events.into_iter().map(|(id, line, _)| (id, line)).collect();
+        for (worker, slot) in running.iter_mut().enumerate() {
+            if slot.is_none() {
+                let data = rig.data(&format!("worker-{worker}"));
+                std::fs::create_dir_all(&data)?;
+                *slot = Some(Loader::start(&data, &arguments, Aws::environment()).await?);
+            }
+        }
+        for some in records.chunks(250) {
+            stream.put(some).await?;
+        }
+        if round == rounds - 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(random.u64(200..2500))).await;
+        rig.trouble_the_server(&mut random).await?;
+        // One of them, at times both.
+        for slot in &mut running {
+            match (random.u8(..4), slot.take()) {
+                (0, Some(loader)) => loader.stop().await?,
+                (1 | 2, Some(loader)) => {
+                    loader.kill().await?;
+                    killed += 1;
+                }
+                (_, kept) => *slot = kept,
+            }
+        }
+    }
+    println!("{rows} events, {rounds} rounds: loaders killed {killed} times");
+    let running = running.into_iter().flatten().collect();
+    finish(&rig, &wanted, running, coloured_from < rows, Bad::OfAll).await.with_context(|| format!("seed {seed}"))
+}
+
 /// Waits until all is loaded, stops the loaders and compares.
-async fn finish(rig: &Rig, wanted: &BTreeMap<String, Fate>, running: Vec<Loader>, migrated: bool) -> Result<()> {
+async fn finish(
+    rig: &Rig,
+    wanted: &BTreeMap<String, Fate>,
+    running: Vec<Loader>,
+    migrated: bool,
+    bad_rows: Bad,
+) -> Result<()> {
     let good = wanted.values().filter(|fate| matches!(fate, Fate::Good { .. })).count() as u64;
     let coloured = wanted.values().filter(|fate| matches!(fate, Fate::Good { coloured: true })).count() as u64;
     let bad = wanted.len() as u64 - good;
@@ -227,10 +321,7 @@ async fn finish(rig: &Rig, wanted: &BTreeMap<String, Fate>, running: Vec<Loader>
     let logs = || running.iter().map(Loader::log_tail).collect::<Vec<_>>().join("\n");
     eventually(patience, async || {
         let found = counts(&warehouse, "SELECT count(*) FROM atomic.events").await?[0];
-        let mut rows = 0;
-        for loader in &running {
-            rows += bad_rows(loader.operator_url(), "bad-1").await?.len() as u64;
-        }
+        let rows = bad_rows.rows(&running).await?.len() as u64;
         ensure!(found >= good && rows >= bad, "{found} of {good} rows, {rows} of {bad} bad rows");
         Ok(())
     })
@@ -238,10 +329,7 @@ async fn finish(rig: &Rig, wanted: &BTreeMap<String, Fate>, running: Vec<Loader>
     .with_context(logs)?;
     // Long enough for one too many.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut found_bad = Vec::new();
-    for loader in &running {
-        found_bad.extend(bad_rows(loader.operator_url(), "bad-1").await?);
-    }
+    let found_bad = bad_rows.rows(&running).await?;
     for loader in running {
         loader.stop().await?;
     }
@@ -263,7 +351,6 @@ async fn finish(rig: &Rig, wanted: &BTreeMap<String, Fate>, running: Vec<Loader>
         })
         .collect();
     wanted_bad.sort_unstable();
-    found_bad.sort_unstable();
     let first = found_bad.iter().zip(&wanted_bad).find(|(found, wanted)| found != wanted);
     ensure!(found_bad == wanted_bad, "{} bad rows, wanted {}; {first:?}", found_bad.len(), wanted_bad.len());
     println!("{good} rows of events, each once; {coloured} of the new version; {bad} bad rows, each once");
@@ -306,7 +393,7 @@ async fn while_the_bad_stream_is_down_nothing_is_dropped_and_afterwards_all_is_t
     // What is good and in one batch with what is bad waits with it.
     ensure!(before < 494 + some, "all {before} rows are there, though their bad rows are nowhere");
     disk.heal()?;
-    finish(&rig, &wanted, vec![loader], false).await
+    finish(&rig, &wanted, vec![loader], false, Bad::OfEach).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
