@@ -13,6 +13,7 @@ pub enum Version {
     Two,
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that such a worker knows when it chooses")]
 pub fn choose(
     version: Version,
     rows: &Rows,

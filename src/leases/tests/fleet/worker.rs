@@ -380,7 +380,8 @@ impl Worker {
             }
             (Purpose::Round { .. }, _) => self.round_over(now),
             (Purpose::Reread(mut take), Answer::Found(found)) => {
-                if take.refresh(found) {
+                let still_wanted = take.refresh(found);
+                if still_wanted {
                     self.take(take, out);
                 }
             }

@@ -39,10 +39,13 @@ fn kinds(decision: &Decision) -> (usize, usize, usize) {
     (of(Kind::Free), of(Kind::Expired), of(Kind::Steal))
 }
 
+/// A worker, how many rows it has, and for how long those have stood still.
+type Owned = (&'static str, usize, u64);
+
 #[test]
 fn targets_follow_from_leases_and_workers_that_hold_live_ones() {
     // Leases by owner, then workers, target and what this worker lacks.
-    let cases: [(&[(&str, usize, u64)], usize, usize, usize); 8] = [
+    let cases: [(&[Owned], usize, usize, usize); 8] = [
         (&[], 1, 1, 1),
         (&[("", 1, 0)], 1, 1, 1),
         (&[("a", 1, 0)], 2, 1, 1),
@@ -113,7 +116,7 @@ fn rows_at_their_end_count_for_the_balance_and_not_for_the_cap() {
 #[test]
 fn stealing_is_from_one_worker_with_most_and_leaves_it_its_target() {
     // Leases by owner, most at once, then how many are stolen.
-    let cases: [(&[(&str, usize, u64)], usize, usize); 9] = [
+    let cases: [(&[Owned], usize, usize); 9] = [
         (&[("a", 6, 0)], 9, 3),
         (&[("a", 6, 0)], 1, 1),
         (&[("a", 6, 0)], 0, 0),
