@@ -92,6 +92,11 @@ impl Place {
         Ok(Self { dir, aws, _turn: turn })
     }
 
+    /// The stand-ins under it, when it is on some.
+    pub const fn aws(&self) -> Option<&Aws> {
+        self.aws.as_ref()
+    }
+
     /// The directory in which the data directory lies.
     pub fn path(&self) -> &Path {
         self.dir.path()

@@ -21,6 +21,14 @@ pub fn install() -> Outcome<PrometheusHandle> {
     for metric in snowmelt_postgres_writer::Metric::ALL {
         metrics::describe_counter!(metric.name(), metric.help());
     }
+    for metric in snowmelt_dynamodb::Metric::ALL {
+        if metric.is_counter() {
+            metrics::describe_counter!(metric.name(), metric.help());
+        } else {
+            metrics::describe_gauge!(metric.name(), metric.help());
+        }
+    }
+    snowmelt_kinesis::describe_metrics();
     Ok(handle)
 }
 
