@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::definition::problem::nearest;
 
-const STREAMS: &str = "streams are chosen by the definition's backend";
+const STREAMS: &str = "streams are chosen by the definition's backend; see aws.region";
 const WRITER: &str = "the stream's writer has its own batches and back-off";
 
 /// Every key, and why it does nothing here where it does nothing.
