@@ -7,6 +7,7 @@ mod support;
 use bytes::Bytes;
 use snowmelt_objects::s3::{Encryption, S3Options, S3Store};
 use snowmelt_objects::{Headers, ObjectInfo, ObjectStore, StoreError};
+use snowmelt_standins::{Fault, Kind};
 use support::Emulator;
 
 fn keys(listing: &[ObjectInfo]) -> Vec<&str> {
@@ -15,7 +16,7 @@ fn keys(listing: &[ObjectInfo]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_is_read_back_replaced_listed_in_pages_and_deleted() {
-    let Some(emulator) = Emulator::start() else { return };
+    let Some(emulator) = Emulator::start().await else { return };
     let store = emulator.bucket("arch", &S3Options::default()).await;
     for key in ["a/z", "a-b", "a/b/c", "a0", "b"] {
         store.put(key, Bytes::from_static(b"old"), Headers::default()).await.unwrap();
@@ -41,7 +42,7 @@ async fn an_object_is_read_back_replaced_listed_in_pages_and_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_object_is_put_in_parts_and_seen_whole_with_its_class_and_encryption() {
-    let Some(emulator) = Emulator::start() else { return };
+    let Some(emulator) = Emulator::start().await else { return };
     for (bucket, encryption, told) in [
         ("own-keys", Some(Encryption::Kms { key: Some("alias/objects".to_owned()) }), Some("aws:kms")),
         ("s3-keys", Some(Encryption::Aes256), Some("AES256")),
@@ -73,7 +74,7 @@ async fn a_large_object_is_put_in_parts_and_seen_whole_with_its_class_and_encryp
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_bucket_and_a_service_that_is_away_may_come_back() {
-    let Some(emulator) = Emulator::start() else { return };
+    let Some(emulator) = Emulator::start().await else { return };
     let options = S3Options { multipart_from: 1, ..S3Options::default() };
     let store = S3Store::with_client("missing", emulator.client.clone(), &options);
     for body in [&b"1"[..], b"22"] {
@@ -86,4 +87,17 @@ async fn a_missing_bucket_and_a_service_that_is_away_may_come_back() {
     let error = store.put("a", Bytes::new(), Headers::default()).await.unwrap_err();
     assert!(error.is_retriable());
     assert_eq!(error.to_string(), "put of object \"a\" failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_fails_is_put_again_and_the_others_are_not() {
+    let Some(emulator) = Emulator::start().await else { return };
+    let options = S3Options { multipart_from: 6 << 20, part_bytes: 5 << 20, ..S3Options::default() };
+    let store = emulator.bucket("parts", &options).await;
+    emulator.faults().set(vec![Fault::new("PUT *partNumber=2*", Kind::Error).times(2)]);
+    let body = Bytes::from(vec![7_u8; 12 << 20]);
+    store.put("large", body.clone(), Headers::default()).await.unwrap();
+    assert!(store.get("large").await.unwrap() == body);
+    let report = emulator.faults().report();
+    assert_eq!((report.done(Kind::Error), report.faults[0].seen), (2, 3));
 }

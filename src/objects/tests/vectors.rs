@@ -175,7 +175,7 @@ static STORES: LazyLock<Mutex<Option<Stores>>> = LazyLock::new(|| {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut all: Vec<Arc<dyn ObjectStore>> = vec![Arc::new(DirectoryStore::open(directory.path()).unwrap())];
-    let emulator = Emulator::start();
+    let emulator = runtime.block_on(Emulator::start());
     if let Some(emulator) = &emulator {
         all.push(Arc::new(runtime.block_on(emulator.bucket("vectors", &S3Options::default()))));
     }

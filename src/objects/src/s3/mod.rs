@@ -21,8 +21,6 @@ use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
 
-/// Attempts of one request, with the SDK's back-off and jitter; whoever puts tries again for longer.
-const ATTEMPTS: u32 = 3;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one attempt may take.
@@ -95,7 +93,8 @@ impl S3Store {
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            // Whoever puts tries again, and counts it.
+            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         if let Some(region) = &options.region {
             loader = loader.region(Region::new(region.clone()));

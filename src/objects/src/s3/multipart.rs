@@ -7,9 +7,14 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::io;
+use std::time::Duration;
 
 /// Parts of one object that are put at the same time.
 const SIDE_BY_SIDE: usize = 4;
+/// Attempts of one part: what was put of the others is not put again for it.
+const ATTEMPTS: u32 = 4;
+/// The wait before the second attempt, at most; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Most parts of an object; S3's own limit.
 const MAX_PARTS: usize = 10_000;
 
@@ -68,7 +73,24 @@ impl S3Store {
             .map_err(|error| failed("put", key, error))
     }
 
+    /// Puts one part, some times if need be; failures are counted in `s3_part_failures_total`.
     async fn put_part(&self, key: &str, upload: &str, number: i32, part: Bytes) -> Result<CompletedPart, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_part(key, upload, number, part.clone()).await {
+                Err(error) if attempt < ATTEMPTS && error.is_retriable() => {
+                    metrics::counter!("s3_part_failures_total", "bucket" => self.bucket.clone()).increment(1);
+                    tracing::warn!(key, number, attempt, %error, "a part was not put, trying again");
+                    let most = FIRST_WAIT * 2_u32.pow(attempt - 1);
+                    tokio::time::sleep(most.mul_f64(0.2 + 0.8 * fastrand::f64())).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_part(&self, key: &str, upload: &str, number: i32, part: Bytes) -> Result<CompletedPart, StoreError> {
         let put = self
             .client
             .upload_part()

@@ -1,22 +1,21 @@
-//! An emulator of S3: moto, in the Python environment that `tests/run.sh` makes.
+//! A stand-in of S3, which `tests/run.sh` installs.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use snowmelt_objects::s3::{S3Options, S3Store};
-use std::io::{BufRead, BufReader};
+use snowmelt_standins::{Faults, Service, Standins};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
-/// A running emulator; ends when dropped.
+/// A running stand-in; ends when dropped.
 pub struct Emulator {
-    process: Child,
+    standins: Standins,
     pub client: Client,
 }
 
 impl Emulator {
     /// Starts one on a port of its own; none with a printed line where the tools are not installed.
-    pub fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tools = std::env::var_os("SNOWMELT_TOOLS").map_or_else(|| root.join(".tools"), PathBuf::from);
         if !tools.join("python/bin/moto_server").try_exists().unwrap() {
@@ -24,23 +23,22 @@ impl Emulator {
             println!("skipped: there is no moto in {}; bash tests/run.sh installs it", tools.display());
             return None;
         }
-        let mut process = Command::new(tools.join("python/bin/python"))
-            .arg(root.join("tests/tools/aws_server.py"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let standins = Standins::start(&tools, &[Service::S3]).await.unwrap();
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .endpoint_url(format!("http://127.0.0.1:{}", port.trim()))
+            .endpoint_url(standins.endpoint(Service::S3).unwrap())
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .retry_config(RetryConfig::disabled())
             .force_path_style(true)
             .build();
-        Some(Self { process, client: Client::from_conf(config) })
+        Some(Self { standins, client: Client::from_conf(config) })
+    }
+
+    /// What goes wrong with requests.
+    #[allow(dead_code, reason = "not every test binary wants faults")]
+    pub fn faults(&self) -> &Faults {
+        self.standins.faults(Service::S3).unwrap()
     }
 
     /// A bucket of its own.
@@ -51,12 +49,5 @@ impl Emulator {
         store.create().await.unwrap();
         assert!(store.exists().await.unwrap());
         store
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
     }
 }
