@@ -181,8 +181,9 @@ impl ShardReader {
     /// Sends a page and waits until it is durable; condemned records go to the bad stream. True when care may end. One
     /// batch is open at a time: a death must not be blamed on another.
     async fn send_with_care(&self, careful: &Careful, page: Page, cx: &StageContext) -> Result<bool, Failure> {
-        // At the tip everything that was suspect has been read, or is past the stream's retention.
-        let Some(last) = page.records.last() else { return Ok(true) };
+        // At the tip everything that was suspect has been read, or is past the stream's retention. A service gives empty pages
+        // elsewhere as well.
+        let Some(last) = page.records.last() else { return Ok(page.millis_behind_latest == 0) };
         let passed = careful.is_passed_by(last);
         let mut run = Vec::new();
         for record in page.records {

@@ -35,6 +35,7 @@ metrics! {
     PUT_RECORDS counter "kinesis_records_put_total" "records stored",
     PUT_BYTES counter "kinesis_bytes_put_total" "bytes of keys and data stored",
     PUT_FAILURES counter "kinesis_put_partial_failures_total" "records of an accepted request that were not stored, by error code",
+    PUT_RETRIED counter "kinesis_put_retried_total" "records put again within one put, since others of it were stored",
     PUT_HELD counter "kinesis_put_held_total" "records not sent, to keep the order behind a failed one of their key",
 }
 

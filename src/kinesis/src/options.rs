@@ -27,6 +27,8 @@ pub struct KinesisOptions {
     pub throttled_for: Duration,
     /// Requests of one put that are under way together, if their keys are distinct.
     pub requests: usize,
+    /// How long a put tries again what is refused while others of it are stored, before it gives retriable rejections.
+    pub retry_parts_for: Duration,
     /// How long a fan-out subscription may be silent while it is waited for (the service sends an event about every 5 s).
     pub silence: Duration,
     /// How long an event of a subscription may go unread before the subscription is given back until there is room: its connection
@@ -54,6 +56,7 @@ impl Default for KinesisOptions {
             active_timeout: Duration::from_secs(300),
             throttled_for: Duration::from_secs(180),
             requests: 4,
+            retry_parts_for: Duration::from_secs(5),
             silence: Duration::from_secs(35),
             unread: Duration::from_secs(30),
         }

@@ -5,59 +5,84 @@ use std::time::Duration;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use snowmelt_streams::{PutEntry, PutOutcome, ShardId, StreamError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::Order;
 use crate::admin::DEFAULT_RECORD_BYTES;
 use crate::failure::{Failure, Kind};
-use crate::metrics::{PUT_BYTES, PUT_FAILURES, PUT_HELD, PUT_RECORDS, call};
+use crate::metrics::{PUT_BYTES, PUT_FAILURES, PUT_HELD, PUT_RECORDS, PUT_RETRIED, call};
 use crate::plan::{Failed, size, waves};
 use crate::streams::{KinesisStreams, RecordLimit};
 
 /// How long a stream's record size is believed: it may be raised.
 const LIMIT_AGE: Duration = Duration::from_secs(60);
 const MAX_KEY_CHARS: usize = 256;
+/// Between tries of what was refused.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+const MOST_PAUSE: Duration = Duration::from_secs(1);
 const HELD: &str = "an earlier record of its key was not stored";
 
 impl KinesisStreams {
-    /// Puts entries; see [`snowmelt_streams::Streams::put`]. Repeats nothing itself.
+    /// Puts entries; see [`snowmelt_streams::Streams::put`]. What is refused while the rest is stored is put again, alone, for a
+    /// while: whoever puts a whole batch again stores those records once more.
     pub(crate) async fn put_entries(
         &self,
         stream: &str,
         entries: Vec<PutEntry>,
     ) -> Result<Vec<PutOutcome>, StreamError> {
-        let order = self.options().order;
         let mut outcomes = self.refusals(stream, &entries).await?;
-        let sent = (0..entries.len()).filter(|index| outcomes[*index].is_none());
-        let waves = waves(&entries, sent, order);
         let mut put = Put { stream, entries: &entries, failed: Failed::default(), stored: 0, bytes: 0, held: 0 };
-        for wave in waves {
+        let until = Instant::now() + self.options().retry_parts_for;
+        let mut pause = LEAST_PAUSE;
+        loop {
+            let over = self.pass(&mut put, &mut outcomes).await;
+            if let Some(failure) = &over
+                && put.stored == 0
+            {
+                // A refusal for good is found again when the rest is put again.
+                return Err(failure.clone().of_stream(stream));
+            }
+            let wait = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+            let refused = outcomes.iter().filter(|outcome| is_for_now(outcome)).count();
+            if refused == 0 || put.stored == 0 || Instant::now() + wait > until {
+                put.count();
+                let reason = || over.as_ref().map_or_else(|| HELD.to_owned(), |failure| failure.reason.clone());
+                let rest = || PutOutcome::Rejected { reason: reason(), retriable: true };
+                return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(rest)).collect());
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(MOST_PAUSE);
+            ::metrics::counter!(PUT_RETRIED, "stream" => stream.to_owned()).increment(refused as u64);
+            put.failed = Failed::default();
+            for outcome in outcomes.iter_mut().filter(|outcome| is_for_now(outcome)) {
+                *outcome = None;
+            }
+        }
+    }
+
+    /// Sends what has no outcome yet. A failure of a whole request ends it: what was not sent then has none still.
+    async fn pass<'a>(&self, put: &mut Put<'a>, outcomes: &mut [Option<PutOutcome>]) -> Option<Failure> {
+        let order = self.options().order;
+        let sent = (0..put.entries.len()).filter(|index| outcomes[*index].is_none());
+        for wave in waves(put.entries, sent, order) {
             // What stands behind a failed record of its key is held back.
             let requests: Vec<Vec<usize>> = match order {
-                Order::PerKey => wave.into_iter().map(|request| put.cleared(request, &mut outcomes)).collect(),
+                Order::PerKey => wave.into_iter().map(|request| put.cleared(request, outcomes)).collect(),
                 Order::None => wave,
             };
             let requests = requests.into_iter().filter(|request| !request.is_empty());
             let mut over = None;
-            for (request, answer) in self.send_wave(stream, &entries, requests.collect()).await {
+            for (request, answer) in self.send_wave(put.stream, put.entries, requests.collect()).await {
                 match answer {
-                    Ok(results) => put.take(&request, results, &mut outcomes),
+                    Ok(results) => put.take(&request, results, outcomes),
                     Err(failure) => over = Some(failure),
                 }
             }
-            if let Some(failure) = over {
-                put.count();
-                if put.stored == 0 {
-                    // A refusal for good is found again when the rest is put again.
-                    return Err(failure.of_stream(stream));
-                }
-                let rest = || PutOutcome::Rejected { reason: failure.reason.clone(), retriable: true };
-                return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(rest)).collect());
+            if over.is_some() {
+                return over;
             }
         }
-        put.count();
-        let rest = || PutOutcome::Rejected { reason: "not sent".to_owned(), retriable: true };
-        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(rest)).collect())
+        None
     }
 
     /// What can never be stored. Sending it would have its whole request refused.
@@ -160,6 +185,11 @@ impl KinesisStreams {
         }
         Ok(answer.records)
     }
+}
+
+/// Whether an entry is still to be stored.
+fn is_for_now(outcome: &Option<PutOutcome>) -> bool {
+    matches!(outcome, None | Some(PutOutcome::Rejected { retriable: true, .. }))
 }
 
 /// One put as it goes on.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use snowmelt_streams::{PutEntry, PutOutcome, Streams};
@@ -48,6 +49,30 @@ async fn what_stands_behind_a_failed_record_of_its_key_is_not_sent() {
     let outcomes = streams.put("s", entries, None).await.unwrap();
     assert_eq!(shape(&outcomes), "rSrSSr");
     assert_eq!(server.calls("PutRecords").iter().map(keys).collect::<Vec<_>>(), [vec!["a", "b", "c"], vec!["b"]]);
+}
+
+#[tokio::test]
+async fn what_is_refused_in_part_is_put_again_alone_and_in_order() {
+    let server = Canned::start(|call, before| match before {
+        0 => answer(call, |_, record| record["PartitionKey"] == "a"),
+        1 => answer(call, |_, _| false),
+        2 => Answer::Error("InternalFailure"),
+        _ => answer(call, |_, _| false),
+    })
+    .await;
+    let streams = streams(KinesisOptions { retry_parts_for: Duration::from_secs(9), ..options(&server.endpoint) });
+    let entries: Vec<PutEntry> = ["a", "b", "a", "c", "b", "a"].iter().map(|key| entry(key, "x")).collect();
+    assert_eq!(shape(&streams.put("s", entries, None).await.unwrap()), "SSSSSS");
+    let sent: Vec<Vec<String>> = server.calls("PutRecords").iter().map(keys).collect();
+    assert_eq!(sent, [vec!["a", "b", "c"], vec!["b"], vec!["a"], vec!["a"], vec!["a"], vec!["a"]]);
+
+    let server = Canned::start(|call, _| answer(call, |_, record| record["PartitionKey"] == "a")).await;
+    let streams = super::support::streams(KinesisOptions {
+        retry_parts_for: Duration::from_millis(400),
+        ..options(&server.endpoint)
+    });
+    assert_eq!(shape(&streams.put("s", vec![entry("a", 1), entry("b", 2)], None).await.unwrap()), "rS");
+    assert_eq!(shape(&streams.put("s", vec![entry("a", 1), entry("a", 2)], None).await.unwrap()), "rr");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub fn options(endpoint: &str) -> KinesisOptions {
         idle: Duration::from_millis(200),
         attempt_timeout: Duration::from_secs(10),
         active_timeout: Duration::from_secs(30),
+        retry_parts_for: Duration::ZERO,
         ..KinesisOptions::default()
     }
 }
