@@ -6,6 +6,7 @@ mod browser;
 mod dbt;
 mod definitions;
 mod escalation;
+mod fleets;
 mod loader;
 mod mistakes;
 mod objects;
