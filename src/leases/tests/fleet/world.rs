@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use fastrand::Rng;
 use snowmelt_leases::Position;
-use snowmelt_leases::fleet::{Kind, Rules};
+use snowmelt_leases::fleet::{Kind, Row, Rules};
 
 use crate::checks::{Checks, ORPHANED_MS};
 use crate::kcl::Version;
@@ -75,6 +75,8 @@ struct Slot {
     throttled_until: u64,
     /// Since when nothing has gone wrong for it.
     well_since: u64,
+    /// Since when it has had room for a shard that is not done.
+    roomy_since: u64,
 }
 
 /// What a fleet did.
@@ -479,6 +481,7 @@ impl World {
             cut_until: 0,
             throttled_until: 0,
             well_since: self.now,
+            roomy_since: self.now,
         });
         self.changed();
         self.push(self.now, Event::Tick(self.slots.len() - 1));
@@ -541,16 +544,26 @@ impl World {
 
     fn check_orphans(&mut self) {
         let now = self.now;
+        for slot in &mut self.slots {
+            let worker = &slot.worker;
+            // What a twin of the same name holds takes room too: neither can tell its rows from the other's.
+            let of_name = |row: &&Row| row.actual_owner() == Some(&worker.name) && !row.is_ended();
+            let load = worker.load().max(self.table.rows.values().filter(of_name).count());
+            if load >= worker.rules.max_leases {
+                slot.roomy_since = now;
+            }
+        }
         let slots = &self.slots;
         let is_held = |shard: &str| slots.iter().any(|slot| slot.alive && slot.worker.holds(shard, now));
-        let could_take = |row: &snowmelt_leases::fleet::Row| {
+        let could_take = |row: &Row| {
             let able = slots.iter().find(|slot| {
                 slot.alive
                     && slot.worker.style == Style::Ours
                     && !slot.worker.leaving
                     && slot.well_since + ORPHANED_MS < now
-                    && (row.is_ended() || slot.worker.load() < slot.worker.rules.max_leases)
-                    && !slot.worker.refuses(&row.shard, now)
+                    && (row.is_ended() || slot.roomy_since + ORPHANED_MS < now)
+                    // A refusal that has just ended is no time in which it could have been taken.
+                    && !slot.worker.refuses(&row.shard, now.saturating_sub(ORPHANED_MS))
             })?;
             Some(able.worker.name.clone())
         };
