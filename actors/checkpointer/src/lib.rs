@@ -26,7 +26,7 @@ pub struct CheckpointOptions {
 
 impl Default for CheckpointOptions {
     fn default() -> Self {
-        Self { every: Duration::from_secs(1), renew_every: Duration::from_secs(5), max_attempts: 10 }
+        Self { every: Duration::from_secs(1), renew_every: Duration::from_secs(1), max_attempts: 10 }
     }
 }
 
